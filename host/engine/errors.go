@@ -126,4 +126,26 @@ type PanicError struct {
 	Stack    []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("hostcall %s panicked: %v", e.Hostcall, e.Value) }
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("hostcall %s panicked: %v", e.Hostcall, e.Value)
+}
+
+// LimitKind is what a LimitError is about.
+type LimitKind string
+
+// The things of which a module may declare more than it may have.
+const (
+	LimitMemory LimitKind = "bytes of linear memory"
+	LimitTable  LimitKind = "table elements"
+)
+
+// LimitError is a module that needs more from the start than the engine's or the instance's configuration
+// allows. Compile, Load, Link or Instantiate returns it, whichever knows first.
+type LimitError struct {
+	What        LimitKind
+	Need, Limit uint64
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("module needs %d %s, the limit is %d", e.Need, e.What, e.Limit)
+}

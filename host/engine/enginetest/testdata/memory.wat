@@ -1,0 +1,15 @@
+;; Linear memory as hostcalls see it, before and after the guest grows it.
+(module
+  (import "env" "look" (func $look (param i32) (result i32)))
+  (import "env" "report" (func $report (param i64)))
+  (memory (export "memory") 1 100)
+  (data (i32.const 8) "from the guest")
+  (func (export "grow_between")
+    (call $report (i64.extend_i32_u (call $look (i32.const 8))))
+    (call $report (i64.extend_i32_u (i32.load8_u (i32.const 9))))
+    (drop (memory.grow (i32.const 20)))
+    (i32.store8 (i32.const 1300000) (i32.const 77))
+    (call $report (i64.extend_i32_u (call $look (i32.const 1300000))))
+    (call $report (i64.extend_i32_u (i32.load8_u (i32.const 1300001)))))
+  (func (export "fill") (memory.fill (i32.const 0) (i32.const 0x5a) (i32.const 65536)))
+)
