@@ -1,0 +1,221 @@
+package abi
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/edgewasm/wasmedge/abi/wasi"
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/httpfield"
+)
+
+// Environment is what all sandboxes of one service share. It must not change while sandboxes use it.
+type Environment struct {
+	Logs         Logs
+	ConfigStores ConfigStores
+	// FastlyKeys are the values of the fastly-key request header that fastly_key_is_valid accepts.
+	FastlyKeys []string
+	// MaxBuffered bounds the bytes that one sandbox may hold in bodies it has not sent; 0 means 128 MiB.
+	MaxBuffered int64
+	// Warn, if set, is told what an operator should know: a missing hostcall, a broken store.
+	Warn func(requestID, message string, err error)
+}
+
+const defaultMaxBuffered = 128 << 20
+
+// Facts is what is known of a client's connection. A method with a second result answers false when it is
+// not known or does not apply.
+type Facts interface {
+	RemoteAddr() netip.AddrPort
+	LocalAddr() netip.AddrPort
+	// OriginalHeaderNames gives the names as received: order, case and repeats kept.
+	OriginalHeaderNames() ([]string, bool)
+	H2Fingerprint() (string, bool)
+	OHFingerprint() (string, bool)
+	// TLS reports whether the client came over TLS. The methods below need it.
+	TLS() bool
+	TLSProtocol() (string, bool)
+	TLSCipher() (string, bool) // OpenSSL's name
+	TLSServerName() (string, bool)
+	TLSClientHello() ([]byte, bool)
+	TLSClientCertificate() ([]byte, bool) // PEM
+	TLSClientVerify() (uint32, bool)      // client_cert_verify_result
+	JA3() ([16]byte, bool)
+	JA4() (string, bool)
+}
+
+// Client is the far end of one client request.
+type Client interface {
+	// Inform queues an interim response. It does not wait; false means that too many are waiting to be sent.
+	Inform(status int, h *httpfield.List) bool
+	// Respond takes over the final response. It does not wait for the client. It is called once at most.
+	Respond(r *Response, b *Body)
+}
+
+// ClientRequest is one request of a client, as the host received it.
+type ClientRequest struct {
+	ID      string // 32 hexadecimal digits
+	Method  string
+	URI     string // absolute
+	Version Version
+	// Fields fills in the header section. It is called when a guest first asks for it, at most once.
+	Fields func(*httpfield.List)
+	// FastlyKey is the value of the fastly-key header.
+	FastlyKey string
+	Body      *Body
+	Facts     Facts
+	Client    Client
+
+	responded             bool
+	reqHandle, bodyHandle uint32 // 0 until body_downstream_get
+}
+
+func (c *ClientRequest) fields(l *httpfield.List) {
+	if c.Fields != nil {
+		c.Fields(l)
+	}
+}
+
+// Sandbox is one guest run: its handles, and the client request it serves.
+type Sandbox struct {
+	// System is the guest's WASI world; the host sets it up before the run.
+	wasi.System
+
+	env    *Environment
+	client *ClientRequest
+	caller *engine.Caller
+	fault  error // ends the guest
+
+	requests     table[Request]
+	responses    table[Response]
+	items        table[item] // everything that select can wait on
+	endpoints    table[openEndpoint]
+	configStores table[openConfigStore]
+
+	clients  []clientHandle
+	buffered int64 // bytes that bodies may still take
+	missing  []string
+	notify   chan struct{} // capacity 1: a waiting select should look again
+	wakeFn   func()
+	names    []string // scratch for names_get
+}
+
+// item is an entry of the shared space of asynchronous items. body is the only kind so far.
+type item struct{ body *Body }
+
+// clientHandle remembers which request handles were client requests: their metadata stays readable after the
+// handle was consumed.
+type clientHandle struct {
+	handle uint32
+	client *ClientRequest
+}
+
+// NewSandbox makes the sandbox for one client request; client may be nil for a guest that serves none.
+func NewSandbox(env *Environment, client *ClientRequest) *Sandbox {
+	s := &Sandbox{notify: make(chan struct{}, 1)}
+	s.wakeFn = func() { poke(s.notify) }
+	s.Begin(env, client)
+	return s
+}
+
+// Begin prepares a new or reset sandbox for a run.
+func (s *Sandbox) Begin(env *Environment, client *ClientRequest) {
+	s.env, s.client = env, client
+	s.buffered = env.MaxBuffered
+	if s.buffered == 0 {
+		s.buffered = defaultMaxBuffered
+	}
+}
+
+// Responded reports whether the guest has sent its final response.
+func (s *Sandbox) Responded() bool { return s.client != nil && s.client.responded }
+
+// Finish frees what the guest left open once it has ended: streams that were not closed are broken off, so that
+// their readers can tell. The sandbox can be used again after Begin.
+func (s *Sandbox) Finish() {
+	for _, it := range s.items.items {
+		if it == nil {
+			continue
+		}
+		if it.body.isStreaming() {
+			it.body.finish(ErrIncomplete)
+		} else {
+			it.body.drop()
+		}
+	}
+	if s.client != nil && s.client.Body != nil && s.client.reqHandle == 0 {
+		s.client.Body.drop()
+	}
+	s.requests.reset()
+	s.responses.reset()
+	s.items.reset()
+	s.endpoints.reset()
+	s.configStores.reset()
+	clear(s.clients)
+	s.clients = s.clients[:0]
+	s.missing = s.missing[:0]
+	s.env, s.client, s.caller, s.fault = nil, nil, nil, nil
+	s.System.Reset()
+	select {
+	case <-s.notify:
+	default:
+	}
+}
+
+func (s *Sandbox) ctx() context.Context { return s.caller.Context }
+
+// stopped notes that the run must end, if the context is why a wait did.
+func (s *Sandbox) stopped() bool {
+	if s.ctx().Err() == nil {
+		return false
+	}
+	s.fault = context.Cause(s.ctx())
+	return true
+}
+
+func (s *Sandbox) warn(message string, err error) {
+	if s.env.Warn == nil {
+		return
+	}
+	id := ""
+	if s.client != nil {
+		id = s.client.ID
+	}
+	s.env.Warn(id, message, err)
+}
+
+func (s *Sandbox) noteMissing(name string) {
+	for _, m := range s.missing {
+		if m == name {
+			return
+		}
+	}
+	s.missing = append(s.missing, name)
+	s.warn("the guest called "+name+", which is not available", nil)
+}
+
+func (s *Sandbox) addBody(b *Body) (uint32, Status) { return s.items.add(&item{body: b}) }
+
+func (s *Sandbox) newBody() *Body {
+	b := NewBody(nil)
+	b.limit = &s.buffered
+	return b
+}
+
+// body gives the body of a handle, of whatever kind.
+func (s *Sandbox) body(h uint32) (*Body, Status) {
+	it, st := s.items.get(h)
+	if st != OK || it.body == nil {
+		return nil, BadF
+	}
+	return it.body, OK
+}
+
+// plainBody gives a body that is not the write end of a stream.
+func (s *Sandbox) plainBody(h uint32) (*Body, Status) {
+	b, st := s.body(h)
+	if st == OK && b.isStreaming() {
+		return nil, BadF
+	}
+	return b, st
+}
