@@ -83,6 +83,9 @@ type Store struct {
 
 	// refresh serialises loading, so that an older content never replaces a newer one.
 	refresh sync.Mutex
+	// loads counts the loadings begun. Who finds it moved on after waiting for the lock is served by a
+	// loading that began after its own question, and needs no other.
+	loads atomic.Uint64
 	// failed is the outcome of the last Load. It is kept so that a bad file is not read again for each
 	// request until somebody mends it.
 	failed atomic.Pointer[error]
@@ -146,12 +149,13 @@ func (s *Store) Refresh() error {
 	if s.source == nil {
 		return nil
 	}
+	before := s.loads.Load()
 	if !s.source.Changed() {
 		return s.lastFailure()
 	}
 	s.refresh.Lock()
 	defer s.refresh.Unlock()
-	if !s.source.Changed() { // another goroutine has been quicker
+	if s.loads.Load() != before {
 		return s.lastFailure()
 	}
 	return s.load()
@@ -166,6 +170,7 @@ func (s *Store) lastFailure() error {
 
 // load runs with refresh locked.
 func (s *Store) load() error {
+	s.loads.Add(1)
 	m, err := s.source.Load()
 	if err == nil {
 		err = s.swap(m)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"unicode/utf8"
 )
 
@@ -16,10 +15,20 @@ func ParseJSON(src []byte, limits Limits) (map[string]string, error) {
 	if !utf8.Valid(src) {
 		return nil, at(src, invalidUTF8(src), errors.New("not UTF-8"))
 	}
+	// The syntax is checked first and apart, because only this way errors tell their place rightly: the
+	// decoder used below counts some of the bytes it has read.
+	var all json.RawMessage
+	if err := json.Unmarshal(src, &all); err != nil {
+		off := 0
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+			off = max(int(syntax.Offset)-1, 0) // it counts the bad byte
+		}
+		return nil, at(src, off, err)
+	}
 	dec := json.NewDecoder(bytes.NewReader(src))
 	token, err := dec.Token()
 	if err != nil {
-		return nil, atToken(src, dec, err)
+		return nil, at(src, 0, err)
 	}
 	if token != json.Delim('{') {
 		return nil, at(src, start(src, 0), fmt.Errorf("want a JSON object of strings, not %s", jsonKind(token)))
@@ -29,13 +38,13 @@ func ParseJSON(src []byte, limits Limits) (map[string]string, error) {
 		keyStart := start(src, int(dec.InputOffset()))
 		token, err := dec.Token()
 		if err != nil {
-			return nil, atToken(src, dec, err)
+			return nil, at(src, keyStart, err)
 		}
-		key := token.(string) // the decoder accepts nothing else here
+		key, _ := token.(string) // a key is one, or the syntax would have been refused
 		valueStart := start(src, int(dec.InputOffset()))
 		token, err = dec.Token()
 		if err != nil {
-			return nil, atToken(src, dec, err)
+			return nil, at(src, valueStart, err)
 		}
 		value, ok := token.(string)
 		if !ok {
@@ -46,29 +55,7 @@ func ParseJSON(src []byte, limits Limits) (map[string]string, error) {
 		}
 		contents[key] = value
 	}
-	if _, err := dec.Token(); err != nil { // the closing brace
-		return nil, atToken(src, dec, err)
-	}
-	end := int(dec.InputOffset())
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, at(src, start(src, end), errors.New("text after the end of the JSON object"))
-	}
 	return contents, nil
-}
-
-// atToken places an error of the decoder, which counts a syntax error's offset past the bad byte.
-func atToken(src []byte, dec *json.Decoder, err error) error {
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		// The Token method makes errors with an offset relative to its own buffer; the decoder's offset is
-		// the one that always counts from the beginning.
-		off := max(int(syntax.Offset)-1, int(dec.InputOffset()))
-		return at(src, start(src, off), errors.New(syntax.Error()))
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return at(src, len(src), errors.New("unexpected end of JSON"))
-	}
-	return at(src, int(dec.InputOffset()), err)
 }
 
 // start gives the first place at or after off where a token may begin.
@@ -93,8 +80,7 @@ func invalidUTF8(src []byte) int {
 
 // at puts line:column before an error's text.
 func at(src []byte, off int, err error) error {
-	off = min(off, len(src))
-	before := src[:off]
+	before := src[:min(off, len(src))]
 	line := 1 + bytes.Count(before, []byte("\n"))
 	col := 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
 	return fmt.Errorf("%d:%d: %w", line, col, err)
@@ -106,7 +92,7 @@ func jsonKind(token json.Token) string {
 		return "null"
 	case bool:
 		return "a boolean"
-	case float64, json.Number:
+	case float64:
 		return "a number"
 	case string:
 		return "a string"
