@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// discardTimeout bounds the time in which the rest of a body that the handler did not want must arrive for
+// the connection to be kept.
+const discardTimeout = 5 * time.Second
+
+var markerKey = http.CanonicalHeaderKey(markerName)
+
+// ServeHTTP stands between net/http and the handler.
+func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, _ := r.Context().Value(connKey).(*serverConn)
+	switch {
+	case c == nil:
+		refuse(w, refuseDesync)
+	case c.tap != nil:
+		s.serveH2(c, w, r)
+	default:
+		s.serveH1(c, w, r)
+	}
+}
+
+func (s *serving) serveH1(c *serverConn, w http.ResponseWriter, r *http.Request) {
+	req := c.follow.next()
+	if req.refused != nil {
+		s.refused.Add(1)
+		refuse(w, req.refused)
+		return
+	}
+	c.facts.current.Store(&Facts{conn: c.facts, req: req})
+	if req.tunnel {
+		w.Header().Set("Connection", "close") // unless the handler takes the connection over
+	}
+	if r.ContentLength == 0 {
+		s.handler.ServeHTTP(w, r)
+		return
+	}
+	// Without this, net/http reads the body to its end before the first byte of the response goes out.
+	w.(interface{ EnableFullDuplex() error }).EnableFullDuplex()
+	outer, body := s.withBody(w, r)
+	sent := c.sent.Load()
+	defer func() {
+		if bad := body.failed.Load(); bad != nil && c.sent.Load() == sent && !c.hijacked.Load() {
+			s.refused.Add(1)
+			c.lastWords("HTTP/1.1 " + strconv.Itoa(bad.Status) + " " + http.StatusText(bad.Status) +
+				"\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " +
+				strconv.Itoa(len(bad.Reason)+1) + "\r\n\r\n" + bad.Reason + "\n")
+		} else if !body.eof.Load() && !c.hijacked.Load() {
+			c.Conn.SetReadDeadline(time.Now().Add(discardTimeout))
+		}
+	}()
+	s.handler.ServeHTTP(w, outer)
+}
+
+func (s *serving) serveH2(c *serverConn, w http.ResponseWriter, r *http.Request) {
+	f := &Facts{conn: c.facts, tap: c.tap}
+	if v := r.Header[markerKey]; len(v) == 1 {
+		f.h2 = c.tap.claim(v[0])
+		delete(r.Header, markerKey)
+	}
+	if why := s.checkH2(r); why != nil {
+		s.refused.Add(1)
+		refuse(w, why)
+		return
+	}
+	ctx := context.WithValue(r.Context(), factsKey, f)
+	if r.ContentLength == 0 {
+		s.handler.ServeHTTP(w, r.WithContext(ctx))
+		return
+	}
+	outer, body := s.withBody(w, r.WithContext(ctx))
+	s.handler.ServeHTTP(w, outer)
+	if bad := body.failed.Load(); bad != nil {
+		w.WriteHeader(bad.Status) // does nothing when the handler has answered
+	}
+}
+
+// withBody gives the handler a copy of the request: net/http finds out from the original's body whether it
+// has to send 100 Continue.
+func (s *serving) withBody(w http.ResponseWriter, r *http.Request) (*http.Request, *bodyReader) {
+	outer := r.WithContext(r.Context())
+	body := &bodyReader{
+		ReadCloser: r.Body,
+		rc:         http.NewResponseController(w),
+		timeout:    s.bodyTimeout,
+		minRate:    s.minBodyRate,
+		outer:      outer,
+		inner:      r,
+	}
+	outer.Body = body
+	return outer, body
+}
+
+// checkH2 holds a request of HTTP/2 to the rules that the follower has for HTTP/1, where net/http2 does not.
+func (s *serving) checkH2(r *http.Request) *refusal {
+	lim := &s.limits
+	switch {
+	case len(r.Method) > lim.method:
+		return refuseMethodLong
+	case len(r.RequestURI) > lim.url:
+		return refuseURLTooLong
+	case !allIn(tokenChar, []byte(r.Method)), !allIn(targetChar, []byte(r.RequestURI)):
+		return refuseRequestLine
+	case !validHost([]byte(r.Host)):
+		return refuseHostBad
+	}
+	n := 0
+	for _, values := range r.Header {
+		n += len(values)
+	}
+	if n > lim.headers {
+		return refuseTooMany
+	}
+	for i, host := range r.Header["Host"] {
+		if i > 0 {
+			return refuseHostTwice
+		}
+		if !sameHost([]byte(r.Host), []byte(host), false) {
+			return refuseHostMismatch
+		}
+	}
+	return nil
+}
+
+// refuse answers in place of the handler and ends the connection.
+func refuse(w http.ResponseWriter, why *refusal) {
+	h := w.Header()
+	h.Set("Connection", "close")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(why.status)
+	w.Write([]byte(why.reason + "\n"))
+}
