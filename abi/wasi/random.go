@@ -15,9 +15,9 @@ const randomChunk = 1 << 20
 // randomGet is random_get(buf, buf_len) -> errno.
 //   - buf: takes buf_len bytes from the system's secure source
 //
-// There is no generator per sandbox: on Linux the system's own one is read without a system call, so a generator
-// would save tens of nanoseconds per call and cost its seed at the start of every sandbox, of which most ask once.
-// Nothing random is kept, therefore, that a saved or reused sandbox could repeat.
+// There is no generator per sandbox. On Linux the system's own one is read without a system call, which takes about as
+// long as seeding another one from it would, and most guests ask once, to seed a generator of their own. And nothing
+// random is kept that a saved or reused sandbox could repeat.
 //
 // EFAULT: the buffer is not wholly inside memory. EIO: an injected source failed.
 func randomGet(s *System, c *engine.Caller, a []uint64) (Errno, error) {
