@@ -73,7 +73,8 @@ func (b *Backend) setURL(raw string) error {
 		}
 	}
 	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok || strings.ContainsAny(scheme, "/?#@[") {
+	if !ok || strings.Trim(scheme, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.") != "" ||
+		scheme == "" || strings.IndexByte("0123456789+-.", scheme[0]) >= 0 {
 		return errors.New("the URL has no scheme")
 	}
 	end := len(rest)

@@ -161,8 +161,7 @@ func (r *reader) kvItem(v *value, add func(KVItem) bool) {
 	if !ok {
 		return
 	}
-	if (file != nil) == (v.field("data") != nil) {
-		r.onlyOne(v, "data", "file")
+	if !r.onlyOne(v, "data", foundName(file, "file")) {
 		return
 	}
 	if good && v.field("key") != nil && add(item) {
@@ -170,19 +169,32 @@ func (r *reader) kvItem(v *value, add func(KVItem) bool) {
 	}
 }
 
-// onlyOne reports that a table has none, or more than one, of the keys that give an item's value.
-func (r *reader) onlyOne(v *value, names ...string) {
+// foundName gives the name under which a key was found, or else the usual one.
+func foundName(v *value, usual string) string {
+	if v == nil {
+		return usual
+	}
+	return v.name
+}
+
+// onlyOne tells whether a table has exactly one of the keys that give an item's value, and reports it when
+// not.
+func (r *reader) onlyOne(v *value, names ...string) bool {
 	var have []string
 	for _, name := range names {
 		if v.field(name) != nil {
 			have = append(have, name)
 		}
 	}
+	if len(have) == 1 {
+		return true
+	}
 	text := "the item has no value"
 	if len(have) > 1 {
 		text = "the item has " + strings.Join(have, " and ")
 	}
 	r.report(v.off, v.path(), text, "exactly one of "+oneOf(names...))
+	return false
 }
 
 // kvFile reads the JSON form of a KV store: strings, { "data", "metadata" } or { "file", "metadata" }.
@@ -347,14 +359,7 @@ func (r *reader) secretItem(v *value, add func(SecretItem) bool) {
 	if !ok {
 		return
 	}
-	sources := 0
-	for _, name := range []string{"data", "file", "env"} {
-		if v.field(name) != nil {
-			sources++
-		}
-	}
-	if sources != 1 {
-		r.onlyOne(v, "data", "file", "env")
+	if !r.onlyOne(v, "data", "file", "env") {
 		return
 	}
 	if good && v.field("key") != nil && add(item) {
