@@ -22,9 +22,11 @@ const (
 	opReturnCallRef      = 0x15
 	opTryTable           = 0x1f
 	opLocalGet           = 0x20
+	opLocalSet           = 0x21
 	opLocalTee           = 0x22
 	opGlobalGet          = 0x23
 	opGlobalSet          = 0x24
+	opMemorySize         = 0x3f
 	opMemoryGrow         = 0x40
 	opI32Const           = 0x41
 	opI64Const           = 0x42
@@ -49,6 +51,7 @@ const (
 	miscTableInit  = 12
 	miscTableCopy  = 14
 	miscTableGrow  = 15
+	miscTableSize  = 16
 	miscTableFill  = 17
 )
 
@@ -266,7 +269,7 @@ func (r *reader) miscImmediates(in *instr) {
 	case miscTableCopy:
 		in.index = r.u32("a table index")
 		r.u32("a table index")
-	case miscTableGrow, 16, miscTableFill:
+	case miscTableGrow, miscTableSize, miscTableFill:
 		in.index = r.u32("a table index")
 	default:
 		r.unknownOpcode(in)

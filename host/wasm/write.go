@@ -55,3 +55,22 @@ func Encode(sections []Section) []byte {
 	}
 	return b
 }
+
+// Skeleton writes the module with each function's code replaced by an unreachable instruction, and with those
+// sections only that keep accepts. It declares what the module declares, at a fraction of the size.
+func (m *Module) Skeleton(keep func(Section) bool) []byte {
+	var list []Section
+	for _, s := range m.Sections {
+		if s.ID == SectionCode {
+			stub := []byte{3, 0, opUnreachable, opEnd}
+			s.Body = AppendU32(make([]byte, 0, 8+len(stub)*len(m.Funcs)), uint32(len(m.Funcs)))
+			for range m.Funcs {
+				s.Body = append(s.Body, stub...)
+			}
+		} else if !keep(s) {
+			continue
+		}
+		list = append(list, s)
+	}
+	return Encode(list)
+}
