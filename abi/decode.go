@@ -2,6 +2,7 @@ package abi
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"unicode/utf8"
 
 	"github.com/edgewasm/wasmedge/host/engine"
@@ -107,15 +108,6 @@ func (b buffer) put(v string) Status {
 	return OK
 }
 
-func (b buffer) putBytes(v []byte) Status {
-	b.nwritten.put(uint32(len(v)))
-	if len(v) > len(b.dst) {
-		return BufLen
-	}
-	copy(b.dst, v)
-	return OK
-}
-
 // optional writes the value if there is one, else answers None with length 0.
 func (b buffer) optional(v string, ok bool) Status {
 	if !ok {
@@ -195,4 +187,20 @@ func addressOut(m engine.Memory, ptr, n uint32) (ipOut, Status) {
 func (o ipOut) put(b []byte) {
 	copy(o.octets, b)
 	o.n.put(uint32(len(b)))
+}
+
+// address writes an IP address. One that is not known is the unspecified one: guests do not expect a failure.
+func (o ipOut) address(a netip.AddrPort, ok bool) Status {
+	ip := a.Addr().Unmap()
+	if !ok || !ip.IsValid() {
+		ip = netip.IPv4Unspecified()
+	}
+	if ip.Is4() {
+		b := ip.As4()
+		o.put(b[:])
+	} else {
+		b := ip.As16()
+		o.put(b[:])
+	}
+	return OK
 }

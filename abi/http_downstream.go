@@ -115,8 +115,7 @@ func clientIP(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	out.put(c.Facts.RemoteAddr().Addr().Unmap().AsSlice())
-	return OK
+	return out.address(c.Facts.RemoteAddr())
 }
 
 func serverIP(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
@@ -124,8 +123,7 @@ func serverIP(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	out.put(c.Facts.LocalAddr().Addr().Unmap().AsSlice())
-	return OK
+	return out.address(c.Facts.LocalAddr())
 }
 
 func requestID(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
@@ -187,12 +185,12 @@ func tlsJA4(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
 }
 
 func tlsClientHello(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
-	v, _ := c.Facts.TLSClientHello()
+	v, _ := c.Facts.ClientHello()
 	return putTLS(c, m, a, string(v))
 }
 
 func tlsClientCertificate(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
-	v, ok := c.Facts.TLSClientCertificate()
+	v, ok := c.Facts.ClientCertificate()
 	return putText(m, a, string(v), ok)
 }
 
@@ -201,7 +199,7 @@ func tlsClientVerify(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Stat
 	if st != OK {
 		return st
 	}
-	v, ok := c.Facts.TLSClientVerify()
+	v, ok := c.Facts.ClientVerify()
 	if !ok {
 		return None
 	}

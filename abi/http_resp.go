@@ -187,8 +187,7 @@ func respAddrDestIP(s *Sandbox, m engine.Memory, a args) Status {
 	if !r.Origin.IsValid() {
 		return None
 	}
-	out.put(r.Origin.Addr().Unmap().AsSlice())
-	return OK
+	return out.address(r.Origin, true)
 }
 
 // respAddrDestPort is get_addr_dest_port(handle, out u16). None: the response came from no backend.

@@ -26,8 +26,8 @@ const defaultMaxBuffered = 128 << 20
 // Facts is what is known of a client's connection. A method with a second result answers false when it is
 // not known or does not apply.
 type Facts interface {
-	RemoteAddr() netip.AddrPort
-	LocalAddr() netip.AddrPort
+	RemoteAddr() (netip.AddrPort, bool)
+	LocalAddr() (netip.AddrPort, bool)
 	// OriginalHeaderNames gives the names as received: order, case and repeats kept.
 	OriginalHeaderNames() ([]string, bool)
 	H2Fingerprint() (string, bool)
@@ -37,9 +37,9 @@ type Facts interface {
 	TLSProtocol() (string, bool)
 	TLSCipher() (string, bool) // OpenSSL's name
 	TLSServerName() (string, bool)
-	TLSClientHello() ([]byte, bool)
-	TLSClientCertificate() ([]byte, bool) // PEM
-	TLSClientVerify() (uint32, bool)      // client_cert_verify_result
+	ClientHello() ([]byte, bool)       // with its handshake header
+	ClientCertificate() ([]byte, bool) // PEM
+	ClientVerify() (uint32, bool)      // client_cert_verify_result
 	JA3() ([16]byte, bool)
 	JA4() (string, bool)
 }

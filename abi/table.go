@@ -39,6 +39,7 @@ var modules = map[string]calls{
 	"fastly_async_io":        asyncIOCalls,
 	"fastly_compute_runtime": computeRuntimeCalls,
 	"fastly_config_store":    configStoreCalls,
+	"fastly_dictionary":      configStoreCalls,
 	"fastly_http_body":       httpBodyCalls,
 	"fastly_http_downstream": httpDownstreamCalls,
 	"fastly_http_req":        httpReqCalls,
