@@ -264,7 +264,8 @@ type Usage struct {
 	CPU time.Duration
 	// Memory is the size of linear memory in bytes.
 	Memory uint64
-	// GrowDenied counts memory.grow and table.grow instructions refused because of a limit.
+	// GrowDenied counts memory.grow and table.grow instructions refused because of a limit. It stays 0 in an
+	// engine that is not told (wasmtime): there the guest's own failure is all there is to see.
 	GrowDenied uint32
 }
 

@@ -1,0 +1,273 @@
+//go:build cgo && (linux || darwin) && (amd64 || arm64)
+
+package wasmtime
+
+// #cgo noescape we_inst_open
+// #cgo noescape we_call_export
+// #cgo nocallback we_cpu
+// #cgo noescape we_cpu
+// #include "shim.h"
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+	"unsafe"
+
+	"github.com/edgewasm/wasmedge/host/engine"
+)
+
+var (
+	errEnded   = errors.New("wasmtime: the instance has ended")
+	errRunning = errors.New("wasmtime: the instance is in a call already")
+)
+
+// instance is the engine.Instance. Its C half lies in c, which is C memory.
+type instance struct {
+	c        *C.we_inst
+	template *template
+	caller   engine.Caller
+	handle   uint32
+	max      time.Duration // of CPU; 0 is unbounded
+	started  bool          // the start function has run, or there is none
+	running  bool
+	ended    bool // nothing can be called any more
+	closed   bool
+	failure  error         // why a hostcall ended the guest
+	used     time.Duration // CPU, once closed
+}
+
+// Instantiate implements engine.Template.
+func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, error) {
+	e := t.engine
+	memory, elements := e.cfg.MaxMemory, e.cfg.MaxTableElements
+	if cfg.MaxMemory > 0 {
+		memory = min(memory, cfg.MaxMemory)
+	}
+	if cfg.MaxTableElements > 0 {
+		elements = min(elements, cfg.MaxTableElements)
+	}
+	if err := t.facts.check(memory, elements); err != nil {
+		return nil, err
+	}
+	if e.closed.Load() || !t.refs.acquire() {
+		return nil, errClosed
+	}
+	if e.instances.Add(1) > int64(e.cfg.MaxInstances) {
+		e.instances.Add(-1)
+		t.refs.release()
+		return nil, engine.ErrNoSlot
+	}
+	i := &instance{template: t, max: cfg.MaxCPU}
+	i.caller = engine.Caller{State: cfg.State, Instance: i}
+	var ok bool
+	if i.handle, ok = instances.put(i); !ok {
+		e.instances.Add(-1)
+		t.refs.release()
+		return nil, engine.ErrNoSlot
+	}
+	if t.facts.Start {
+		i.c = C.we_inst_new(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements))
+		return i, nil
+	}
+	var status C.int
+	i.c = C.we_inst_open(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements), &status)
+	if status != C.WE_DONE {
+		err := i.finish(status)
+		i.Close()
+		return nil, err
+	}
+	i.started = true
+	return i, nil
+}
+
+// Call implements engine.Instance.
+func (i *instance) Call(ctx context.Context, export string) error {
+	switch {
+	case i.closed || i.ended:
+		return errEnded
+	case i.running:
+		return errRunning
+	case !i.template.facts.entries[export]:
+		return fmt.Errorf("%w: %q", engine.ErrNoExport, export)
+	}
+	i.running = true
+	i.caller.Context = ctx
+	ticker := i.template.engine.ticker
+	ticker.enter()
+	defer func() {
+		ticker.leave()
+		i.running = false
+		i.caller.Context = nil
+	}()
+	if !i.started {
+		if err := i.run(C.we_instantiate(i.c)); err != nil {
+			i.ended = true
+			return err
+		}
+		i.started = true
+	}
+	err := i.run(C.we_call_export(i.c, cString(export), C.size_t(len(export))))
+	if err != nil {
+		i.ended = true
+	}
+	return err
+}
+
+// run polls until the guest has ended. A guest that is given up stays suspended until Close.
+func (i *instance) run(status C.int) error {
+	ctx := i.caller.Context
+	for {
+		switch status {
+		case C.WE_WAITING:
+			h := &i.template.calls[i.c.waiting.index]
+			i.refresh()
+			if err := i.perform(h, i.stack(h), false); err != nil {
+				return err
+			}
+			i.c.answered = true
+		case C.WE_YIELDED:
+			// The epoch moved on: other goroutines first.
+			runtime.Gosched()
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		default:
+			return i.finish(status)
+		}
+		if i.max > 0 {
+			if used := time.Duration(i.c.cpu); used >= i.max {
+				return &engine.CPULimitError{Limit: i.max, Used: used}
+			}
+		}
+		status = C.we_poll(i.c)
+	}
+}
+
+// finish says how the guest ended.
+func (i *instance) finish(status C.int) error {
+	switch {
+	case i.failure != nil:
+		return i.failure
+	case status == C.WE_DONE:
+		return nil
+	case status == C.WE_FAILED:
+		return i.trapError()
+	case status == C.WE_NO_EXPORT:
+		return engine.ErrNoExport
+	}
+	return fmt.Errorf("wasmtime: unexpected status %d", int(status))
+}
+
+// stack is the hostcall's arguments and results.
+func (i *instance) stack(h *hostcall) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(i.c.slots)), h.slots)
+}
+
+// refresh brings caller.Memory up to date with what C saw last.
+func (i *instance) refresh() {
+	i.caller.Memory = unsafe.Slice((*byte)(unsafe.Pointer(i.c.memory_base)), int(i.c.memory_size))
+}
+
+// weHostcall is called by the shim, on the stack of the polling thread, when a guest makes a hostcall.
+//
+//export weHostcall
+func weHostcall(handle, index C.uint32_t, mode C.int) C.int {
+	i := instances.get(uint32(handle))
+	h := &i.template.calls[index]
+	i.refresh()
+	stack := i.stack(h)
+	if mode == C.WE_TRY {
+		ready, err := i.ready(h, stack)
+		if err != nil {
+			i.failure = err
+			return C.WE_ENDED
+		}
+		if !ready {
+			return C.WE_NOT_READY
+		}
+	}
+	if err := i.perform(h, stack, true); err != nil {
+		i.failure = err
+		return C.WE_ENDED
+	}
+	return C.WE_ANSWERED
+}
+
+// perform runs a hostcall. A panic must not pass through C or wasmtime, so it becomes an error here.
+func (i *instance) perform(h *hostcall, stack []uint64, inC bool) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = panicked(h, recover(), inC)
+		}
+	}()
+	err = h.Fn(&i.caller, stack)
+	returned = true
+	return err
+}
+
+// ready asks a hostcall whether it would return at once.
+func (i *instance) ready(h *hostcall, stack []uint64) (ready bool, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = panicked(h, recover(), true)
+		}
+	}()
+	ready = h.Ready(&i.caller, stack)
+	returned = true
+	return ready, nil
+}
+
+// panicked makes an error of a hostcall that did not return.
+func panicked(h *hostcall, v any, inC bool) error {
+	name := h.Module + "." + h.Name
+	if v == nil && inC {
+		// runtime.Goexit would leave the frames of C and of the guest behind; nothing can be trusted after that.
+		message := "wasmtime: hostcall " + name + " called runtime.Goexit"
+		go panic(message)
+		select {}
+	}
+	return &engine.PanicError{Hostcall: name, Value: v, Stack: debug.Stack()}
+}
+
+// Memory implements engine.Instance.
+func (i *instance) Memory() engine.Memory {
+	if i.closed {
+		return nil
+	}
+	i.refresh()
+	return i.caller.Memory
+}
+
+// Usage implements engine.Instance. GrowDenied stays 0: wasmtime's C API does not tell.
+func (i *instance) Usage() engine.Usage {
+	if i.closed {
+		return engine.Usage{CPU: i.used}
+	}
+	used := time.Duration(i.c.cpu)
+	if i.c.polling {
+		used = time.Duration(C.we_cpu(i.c))
+	}
+	return engine.Usage{CPU: used, Memory: uint64(i.c.memory_size)}
+}
+
+// Close implements engine.Instance.
+func (i *instance) Close() {
+	if i.closed {
+		return
+	}
+	i.used = time.Duration(i.c.cpu)
+	i.closed = true
+	C.we_inst_delete(i.c)
+	i.c = nil
+	i.caller.Memory = nil
+	instances.remove(i.handle)
+	i.template.engine.instances.Add(-1)
+	i.template.refs.release()
+}

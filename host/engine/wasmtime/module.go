@@ -1,0 +1,136 @@
+//go:build cgo && (linux || darwin) && (amd64 || arm64)
+
+package wasmtime
+
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"bytes"
+	"context"
+	"unsafe"
+
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/wasm"
+)
+
+// module is the engine.Module.
+type module struct {
+	refs   refs
+	engine *wasmtimeEngine
+	c      *C.wasmtime_module_t
+	facts
+}
+
+// facts are what the engine must know about a module besides its code. They are stored in artifacts, because
+// the C API does not tell them (start function, memories that are not exported) or ends
+// the process on types that it does not know.
+type facts struct {
+	ModuleImports []engine.Import `json:"imports"`
+	ModuleExports []engine.Export `json:"exports"`
+	Memory        uint64          `json:"memory"` // bytes at the start
+	Table         uint64          `json:"table"`  // elements of the largest table at the start
+	Start         bool            `json:"start"`
+	entries       map[string]bool // exports that Call accepts
+}
+
+func factsOf(m *wasm.Module) facts {
+	f := facts{ModuleImports: m.EngineImports(), ModuleExports: m.EngineExports(), Start: m.HasStart}
+	for _, l := range m.Memories {
+		f.Memory = max(f.Memory, l.Min<<l.PageSizeLog2)
+	}
+	for _, t := range m.Tables {
+		f.Table = max(f.Table, t.Limits.Min)
+	}
+	return f
+}
+
+// check compares the facts with the most that the engine allows.
+func (f *facts) check(memory uint64, tableElements uint32) error {
+	if f.Memory > memory {
+		return &engine.LimitError{What: engine.LimitMemory, Need: f.Memory, Limit: memory}
+	}
+	if f.Table > uint64(tableElements) {
+		return &engine.LimitError{What: engine.LimitTable, Need: f.Table, Limit: uint64(tableElements)}
+	}
+	return nil
+}
+
+// Compile implements engine.Engine. When ctx ends first, compilation goes on in the background and its result
+// is dropped: wasmtime cannot be stopped.
+func (e *wasmtimeEngine) Compile(ctx context.Context, src []byte) (engine.Module, error) {
+	if err := e.acquire(); err != nil {
+		return nil, err
+	}
+	parsed, err := wasm.Parse(src)
+	if err != nil {
+		e.refs.release()
+		return nil, err
+	}
+	f := factsOf(parsed)
+	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
+		e.refs.release()
+		return nil, err
+	}
+	if ctx.Done() == nil {
+		return e.compile(src, f)
+	}
+	if ctx.Err() != nil {
+		e.refs.release()
+		return nil, context.Cause(ctx)
+	}
+	type result struct {
+		m   engine.Module
+		err error
+	}
+	done := make(chan result)
+	src = bytes.Clone(src) // the caller may change it once we have returned
+	go func() {
+		m, err := e.compile(src, f)
+		select {
+		case done <- result{m, err}:
+		case <-ctx.Done():
+			if err == nil {
+				m.Close()
+			}
+		}
+	}()
+	select {
+	case r := <-done:
+		return r.m, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// compile takes over the caller's reference to the engine.
+func (e *wasmtimeEngine) compile(src []byte, f facts) (engine.Module, error) {
+	var c *C.wasmtime_module_t
+	if err := takeError(C.we_module_new(e.c, (*C.uint8_t)(unsafe.SliceData(src)), C.size_t(len(src)), &c)); err != nil {
+		e.refs.release()
+		return nil, err
+	}
+	return newModule(e, c, f), nil
+}
+
+// newModule takes over the caller's reference to the engine.
+func newModule(e *wasmtimeEngine, c *C.wasmtime_module_t, f facts) *module {
+	m := &module{engine: e, c: c, facts: f}
+	m.entries = make(map[string]bool)
+	for _, x := range f.ModuleExports {
+		if x.Kind == engine.KindFunc && len(x.Func.Params) == 0 && len(x.Func.Results) == 0 {
+			m.entries[x.Name] = true
+		}
+	}
+	m.refs.init(func() {
+		C.wasmtime_module_delete(m.c)
+		e.refs.release()
+	})
+	return m
+}
+
+func (m *module) Imports() []engine.Import { return m.ModuleImports }
+func (m *module) Exports() []engine.Export { return m.ModuleExports }
+func (m *module) MinMemory() uint64        { return m.Memory }
+func (m *module) Close()                   { m.refs.release() }

@@ -1,0 +1,411 @@
+//go:build cgo && (linux || darwin) && (amd64 || arm64)
+
+#include "shim.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "_cgo_export.h"
+
+// Between we_poll's frame and the place where Go callbacks run lie the frames of wasmtime's poll down to the
+// switch to the fiber, about 2 KiB in wasmtime 39.
+#define HOST_STACK_GAP (32 << 10)
+
+// we_call_on calls f(arg) with the stack pointer at sp and comes back on the present stack.
+void we_call_on(void *sp, void (*f)(void *), void *arg) __asm__("we_call_on");
+
+#if defined(__x86_64__)
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl we_call_on\n"
+        "we_call_on:\n"
+        ".cfi_startproc\n"
+        "pushq %rbp\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset %rbp, -16\n"
+        "movq %rsp, %rbp\n"
+        ".cfi_def_cfa_register %rbp\n"
+        "movq %rdi, %rsp\n"
+        "movq %rdx, %rdi\n"
+        "callq *%rsi\n"
+        "movq %rbp, %rsp\n"
+        "popq %rbp\n"
+        ".cfi_def_cfa %rsp, 8\n"
+        "ret\n"
+        ".cfi_endproc\n");
+#elif defined(__aarch64__)
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl we_call_on\n"
+        "we_call_on:\n"
+        ".cfi_startproc\n"
+        "stp x29, x30, [sp, #-16]!\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset x29, -16\n"
+        ".cfi_offset x30, -8\n"
+        "mov x29, sp\n"
+        ".cfi_def_cfa x29, 16\n"
+        "mov sp, x0\n"
+        "mov x0, x2\n"
+        "blr x1\n"
+        "mov sp, x29\n"
+        "ldp x29, x30, [sp], #16\n"
+        ".cfi_def_cfa sp, 0\n"
+        "ret\n"
+        ".cfi_endproc\n");
+#endif
+
+static char *message_of(wasmtime_error_t *error) {
+  if (error == NULL) return NULL;
+  wasm_byte_vec_t m;
+  wasmtime_error_message(error, &m);
+  wasmtime_error_delete(error);
+  char *s = malloc(m.size + 1);
+  memcpy(s, m.data, m.size);
+  s[m.size] = 0;
+  wasm_byte_vec_delete(&m);
+  return s;
+}
+
+bool we_reserve(size_t size) {
+  void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  if (p == MAP_FAILED) return false;
+  munmap(p, size);
+  return true;
+}
+
+wasm_engine_t *we_engine_new(const we_config *k) {
+  wasm_config_t *c = wasm_config_new();
+  wasmtime_config_async_support_set(c, true);
+  wasmtime_config_epoch_interruption_set(c, true);
+  wasmtime_config_max_wasm_stack_set(c, k->wasm_stack);
+  wasmtime_config_async_stack_size_set(c, k->fiber_stack);
+  wasmtime_config_parallel_compilation_set(c, true);
+  wasmtime_config_cranelift_opt_level_set(c, CAPI_OPT_LEVEL_SPEED);
+  wasmtime_config_memory_init_cow_set(c, true);
+  wasmtime_config_memory_may_move_set(c, false);
+  wasmtime_config_memory_reservation_set(c, k->memory_reservation);
+  wasmtime_config_memory_guard_size_set(c, k->memory_guard);
+  // Only profilers and debuggers read it; backtraces of guests follow frame pointers.
+  wasmtime_config_native_unwind_info_set(c, k->profile);
+#if defined(__linux__)
+  if (k->profile) wasmtime_config_profiler_set(c, CAPI_PROFILING_STRATEGY_PERFMAP);
+#endif
+#if defined(__APPLE__)
+  // Go handles the Unix signals; both chain to one another, whereas Mach ports would see Go's own faults first.
+  wasmtime_config_macos_use_mach_ports_set(c, false);
+#endif
+
+  wasmtime_config_wasm_simd_set(c, true);
+  wasmtime_config_wasm_relaxed_simd_set(c, true);
+  wasmtime_config_wasm_relaxed_simd_deterministic_set(c, true);
+  wasmtime_config_wasm_bulk_memory_set(c, true);
+  wasmtime_config_wasm_reference_types_set(c, true);
+  wasmtime_config_wasm_multi_value_set(c, true);
+  wasmtime_config_wasm_tail_call_set(c, true);
+  wasmtime_config_wasm_threads_set(c, false);
+  wasmtime_config_wasm_memory64_set(c, false);
+  wasmtime_config_wasm_multi_memory_set(c, false);
+  wasmtime_config_wasm_function_references_set(c, k->gc);
+  wasmtime_config_wasm_gc_set(c, k->gc);
+  wasmtime_config_wasm_exceptions_set(c, k->exceptions);
+
+  wasmtime_pooling_allocation_config_t *p = wasmtime_pooling_allocation_config_new();
+  wasmtime_pooling_allocation_config_total_core_instances_set(p, k->instances);
+  wasmtime_pooling_allocation_config_total_component_instances_set(p, 0);
+  wasmtime_pooling_allocation_config_total_memories_set(p, k->instances);
+  wasmtime_pooling_allocation_config_total_tables_set(p, k->instances * k->tables_per_module);
+  wasmtime_pooling_allocation_config_total_stacks_set(p, k->instances);
+  wasmtime_pooling_allocation_config_total_gc_heaps_set(p, k->instances);
+  wasmtime_pooling_allocation_config_max_tables_per_module_set(p, k->tables_per_module);
+  wasmtime_pooling_allocation_config_max_memories_per_module_set(p, 1);
+  wasmtime_pooling_allocation_config_max_core_instance_size_set(p, 4 << 20);
+  wasmtime_pooling_allocation_config_max_memory_size_set(p, k->memory_size);
+  wasmtime_pooling_allocation_config_table_elements_set(p, k->table_elements);
+  wasmtime_pooling_allocation_config_max_unused_warm_slots_set(p, k->instances);
+  wasmtime_pooling_allocation_strategy_set(c, p);
+  wasmtime_pooling_allocation_config_delete(p);
+  return wasm_engine_new_with_config(c);
+}
+
+char *we_wat2wasm(const char *wat, size_t size, wasm_byte_vec_t *out) {
+  return message_of(wasmtime_wat2wasm(wat, size, out));
+}
+
+char *we_module_new(wasm_engine_t *engine, const uint8_t *wasm, size_t size, wasmtime_module_t **out) {
+  return message_of(wasmtime_module_new(engine, wasm, size, out));
+}
+
+char *we_module_load(wasm_engine_t *engine, const char *path, wasmtime_module_t **out) {
+  return message_of(wasmtime_module_deserialize_file(engine, path, out));
+}
+
+char *we_module_serialize(wasmtime_module_t *module, wasm_byte_vec_t *out) {
+  return message_of(wasmtime_module_serialize(module, out));
+}
+
+static uint64_t thread_cpu(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t we_cpu(const we_inst *i) {
+  if (!i->polling) return i->cpu;
+  return i->cpu + thread_cpu() - i->started;
+}
+
+// The fields of a hostcall that Go must see are brought up to date before each call to Go, because the guest
+// may have grown its memory since.
+static void see_memory(we_inst *i, wasmtime_caller_t *caller) {
+  if (!i->has_memory) {
+    // Only in a start function: we_poll looks the memory up once the instance exists.
+    wasmtime_extern_t e;
+    if (i->instantiated || !wasmtime_caller_export_get(caller, "memory", 6, &e)) return;
+    if (e.kind != CAPI_EXTERN_MEMORY) return;
+    i->memory = e.of.memory;
+    i->has_memory = true;
+  }
+  i->memory_base = wasmtime_memory_data(i->context, &i->memory);
+  i->memory_size = wasmtime_memory_data_size(i->context, &i->memory);
+}
+
+struct go_call {
+  const we_inst *inst;
+  const we_call *call;
+  int mode, answer;
+};
+
+static void go_call(void *arg) {
+  struct go_call *g = arg;
+  g->answer = weHostcall(g->inst->handle, g->call->index, g->mode);
+}
+
+// to_go runs a hostcall in Go. Go does not accept a call from a stack that it does not know, so it is made on
+// the stack of the thread, below the frames of the poll that runs the guest.
+static int to_go(const we_inst *i, const we_call *c, int mode) {
+  struct go_call g = {i, c, mode, WE_ENDED};
+  we_call_on(i->host_sp, go_call, &g);
+  return g.answer;
+}
+
+static wasm_trap_t *end_guest(void) {
+  // Go has kept the reason.
+  return wasmtime_trap_new("ended by a hostcall", 19);
+}
+
+static wasm_trap_t *on_hostcall(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t n) {
+  const we_call *c = env;
+  we_inst *i = wasmtime_context_get_data(wasmtime_caller_context(caller));
+  (void)n;
+  for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint64_t)values[k].i64;
+  see_memory(i, caller);
+  if (to_go(i, c, WE_RUN) != WE_ANSWERED) return end_guest();
+  for (size_t k = 0; k < c->results; k++) values[k].i64 = (int64_t)i->slots[k];
+  return NULL;
+}
+
+static void put_results(const we_inst *i, const we_call *c, wasmtime_val_t *results) {
+  for (size_t k = 0; k < c->results; k++) {
+    results[k].kind = c->result_kinds[k];
+    results[k].of.i64 = (int64_t)i->slots[k];
+  }
+}
+
+static bool at_once(void *env) {
+  (void)env;
+  return true;
+}
+
+static bool when_answered(void *env) {
+  we_inst *i = env;
+  if (!i->answered) return false;
+  put_results(i, i->waiting, i->results);
+  i->waiting = NULL;
+  return true;
+}
+
+static void on_blocking_hostcall(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t nargs,
+                                 wasmtime_val_t *results, size_t nresults, wasm_trap_t **trap,
+                                 wasmtime_async_continuation_t *continuation) {
+  const we_call *c = env;
+  we_inst *i = wasmtime_context_get_data(wasmtime_caller_context(caller));
+  (void)nargs;
+  (void)nresults;
+  for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint64_t)args[k].of.i64;
+  see_memory(i, caller);
+  continuation->env = i;
+  continuation->finalizer = NULL;
+  if (c->ask) {
+    int answer = to_go(i, c, WE_TRY);
+    if (answer != WE_NOT_READY) {
+      if (answer == WE_ANSWERED)
+        put_results(i, c, results);
+      else
+        *trap = end_guest();
+      continuation->callback = at_once;
+      return;
+    }
+  }
+  i->waiting = c;
+  i->results = results;
+  i->answered = false;
+  continuation->callback = when_answered;
+}
+
+static wasm_functype_t *function_type(const uint8_t *params, size_t nparams, const uint8_t *results, size_t nresults) {
+  wasm_valtype_vec_t p, r;
+  wasm_valtype_vec_new_uninitialized(&p, nparams);
+  for (size_t k = 0; k < nparams; k++) p.data[k] = wasm_valtype_new(params[k]);
+  wasm_valtype_vec_new_uninitialized(&r, nresults);
+  for (size_t k = 0; k < nresults; k++) r.data[k] = wasm_valtype_new(results[k]);
+  return wasm_functype_new(&p, &r);
+}
+
+we_call *we_call_new(uint32_t index, bool ask, uint16_t params, uint16_t results, const uint8_t *result_kinds) {
+  we_call *c = calloc(1, sizeof *c + results);
+  c->index = index;
+  c->ask = ask;
+  c->params = params;
+  c->results = results;
+  if (results > 0) memcpy(c->result_kinds, result_kinds, results);
+  return c;
+}
+
+char *we_linker_define(wasmtime_linker_t *linker, const char *module, size_t module_size, const char *name,
+                       size_t name_size, const uint8_t *param_kinds, we_call *call, bool may_block) {
+  wasm_functype_t *type = function_type(param_kinds, call->params, call->result_kinds, call->results);
+  wasmtime_error_t *error =
+      may_block ? wasmtime_linker_define_async_func(linker, module, module_size, name, name_size, type,
+                                                    on_blocking_hostcall, call, free)
+                : wasmtime_linker_define_func_unchecked(linker, module, module_size, name, name_size, type, on_hostcall,
+                                                        call, free);
+  wasm_functype_delete(type);
+  return message_of(error);
+}
+
+char *we_linker_define_traps(wasmtime_linker_t *linker, wasmtime_module_t *module) {
+  return message_of(wasmtime_linker_define_unknown_imports_as_traps(linker, module));
+}
+
+char *we_template_new(wasm_engine_t *engine, wasmtime_linker_t *linker, wasmtime_module_t *module, uint32_t slots,
+                      we_template **out) {
+  wasmtime_instance_pre_t *pre = NULL;
+  char *message = message_of(wasmtime_linker_instantiate_pre(linker, module, &pre));
+  if (message != NULL) return message;
+  we_template *t = calloc(1, sizeof *t);
+  t->engine = engine;
+  t->pre = pre;
+  t->slots = slots;
+  *out = t;
+  return NULL;
+}
+
+void we_template_delete(we_template *t) {
+  wasmtime_instance_pre_delete(t->pre);
+  free(t);
+}
+
+we_inst *we_inst_new(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements) {
+  we_inst *i = calloc(1, sizeof *i + t->slots * sizeof(uint64_t));
+  i->template = t;
+  i->handle = handle;
+  i->slots = (uint64_t *)(i + 1);
+  i->store = wasmtime_store_new(t->engine, i, NULL);
+  i->context = wasmtime_store_context(i->store);
+  wasmtime_store_limiter(i->store, max_memory, max_table_elements, -1, -1, -1);
+  wasmtime_context_set_epoch_deadline(i->context, 1);
+  wasmtime_context_epoch_deadline_async_yield_and_update(i->context, 1);
+  return i;
+}
+
+// finish ends a future that has given its result.
+static int finish(we_inst *i) {
+  wasmtime_call_future_delete(i->future);
+  i->future = NULL;
+  bool failed = i->trap != NULL || i->error != NULL;
+  if (!i->instantiated) {
+    if (failed) return WE_FAILED;
+    i->instantiated = true;
+    wasmtime_extern_t e;
+    i->has_memory = wasmtime_instance_export_get(i->context, &i->instance, "memory", 6, &e) && e.kind == CAPI_EXTERN_MEMORY;
+    if (i->has_memory) i->memory = e.of.memory;
+  }
+  if (i->has_memory) see_memory(i, NULL);
+  return failed ? WE_FAILED : WE_DONE;
+}
+
+int we_poll(we_inst *i) {
+  i->host_sp = (char *)(((uintptr_t)__builtin_frame_address(0) - HOST_STACK_GAP) & ~(uintptr_t)63);
+  i->started = thread_cpu();
+  i->polling = true;
+  bool done = wasmtime_call_future_poll(i->future);
+  i->polling = false;
+  i->cpu += thread_cpu() - i->started;
+  if (done) return finish(i);
+  return i->waiting != NULL ? WE_WAITING : WE_YIELDED;
+}
+
+int we_instantiate(we_inst *i) {
+  i->future = wasmtime_instance_pre_instantiate_async(i->template->pre, i->context, &i->instance, &i->trap, &i->error);
+  return we_poll(i);
+}
+
+we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements,
+                      int *status) {
+  we_inst *i = we_inst_new(t, handle, max_memory, max_table_elements);
+  i->future = wasmtime_instance_pre_instantiate_async(t->pre, i->context, &i->instance, &i->trap, &i->error);
+  *status = wasmtime_call_future_poll(i->future) ? finish(i) : WE_YIELDED;
+  return i;
+}
+
+int we_call_export(we_inst *i, const char *name, size_t name_size) {
+  wasmtime_extern_t e;
+  if (!wasmtime_instance_export_get(i->context, &i->instance, name, name_size, &e) || e.kind != CAPI_EXTERN_FUNC)
+    return WE_NO_EXPORT;
+  i->future = wasmtime_func_call_async(i->context, &e.of.func, NULL, 0, NULL, 0, &i->trap, &i->error);
+  return we_poll(i);
+}
+
+void we_inst_delete(we_inst *i) {
+  // The future first: dropping it unwinds a suspended guest, which needs the store.
+  if (i->future != NULL) wasmtime_call_future_delete(i->future);
+  if (i->trap != NULL) wasm_trap_delete(i->trap);
+  if (i->error != NULL) wasmtime_error_delete(i->error);
+  wasmtime_store_delete(i->store);
+  free(i);
+}
+
+void we_failure_get(we_inst *i, size_t max_frames, we_failure *f) {
+  memset(f, 0, sizeof *f);
+  if (i->trap != NULL) {
+    f->has_code = wasmtime_trap_code(i->trap, &f->code);
+    wasm_trap_message(i->trap, &f->message);
+    wasm_trap_trace(i->trap, &f->trace);
+  } else if (i->error != NULL) {
+    wasmtime_error_message(i->error, &f->message);
+    wasmtime_error_wasm_trace(i->error, &f->trace);
+  } else {
+    return;
+  }
+  f->nframes = f->trace.size < max_frames ? f->trace.size : max_frames;
+  f->frames = calloc(f->nframes + 1, sizeof *f->frames);
+  for (size_t k = 0; k < f->nframes; k++) {
+    const wasm_frame_t *frame = f->trace.data[k];
+    const wasm_byte_vec_t *name = wasmtime_frame_func_name(frame);
+    f->frames[k].index = wasm_frame_func_index(frame);
+    f->frames[k].offset = wasm_frame_module_offset(frame);
+    if (name != NULL) {
+      f->frames[k].name = name->data;
+      f->frames[k].name_size = name->size;
+    }
+  }
+}
+
+void we_failure_free(we_failure *f) {
+  if (f->message.data != NULL) wasm_byte_vec_delete(&f->message);
+  if (f->trace.data != NULL) wasm_frame_vec_delete(&f->trace);
+  free(f->frames);
+}

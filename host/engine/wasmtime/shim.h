@@ -1,0 +1,134 @@
+// The C half of the engine: what must run on the guest's fiber, and what would cost several crossings from
+// Go if it were written there. See doc.go for how the stacks are used.
+#ifndef WASMEDGE_SHIM_H
+#define WASMEDGE_SHIM_H
+
+#include "capi.h"
+
+// we_config sizes an engine.
+typedef struct we_config {
+  uint32_t instances;
+  uint32_t tables_per_module;
+  uint64_t memory_size;        // bytes of linear memory per slot
+  uint64_t memory_reservation; // bytes of address space per slot
+  uint64_t memory_guard;
+  uint64_t table_elements;
+  uint64_t wasm_stack;
+  uint64_t fiber_stack;
+  bool exceptions, gc, profile;
+} we_config;
+
+// we_call is one hostcall of a template and the environment of its callback.
+typedef struct we_call {
+  uint32_t index; // in the Go template's table
+  uint16_t params, results;
+  bool ask;             // whether Go is asked for readiness before the guest is suspended
+  uint8_t result_kinds[]; // CAPI_I32 ...
+} we_call;
+
+// we_template is a linked module.
+typedef struct we_template {
+  wasm_engine_t *engine;
+  wasmtime_instance_pre_t *pre;
+  uint32_t slots; // as many as the widest hostcall needs
+} we_template;
+
+// What we_call_export and we_poll answer.
+enum {
+  WE_DONE,     // the guest returned
+  WE_FAILED,   // it trapped, or a hostcall ended it: see we_failure_get
+  WE_WAITING,  // it waits for the hostcall in we_inst.waiting
+  WE_YIELDED,  // the epoch moved on
+  WE_NO_EXPORT // nothing was run
+};
+
+// How Go is called for a hostcall, and what it answers.
+enum { WE_RUN, WE_TRY };
+enum { WE_ANSWERED, WE_ENDED, WE_NOT_READY };
+
+// we_inst is one sandbox. Go reads the fields that say so while the guest does not run or is in a hostcall.
+typedef struct we_inst {
+  wasmtime_store_t *store;
+  wasmtime_context_t *context;
+  const we_template *template;
+  wasmtime_instance_t instance;
+  wasmtime_memory_t memory;
+  bool instantiated;
+  bool has_memory;
+  bool polling; // read by Go
+
+  wasmtime_call_future_t *future;
+  wasm_trap_t *trap;
+  wasmtime_error_t *error;
+
+  char *host_sp; // where calls to Go run: on the stack of the thread that is in we_poll
+
+  // The hostcall for which the guest is suspended, and where its results go.
+  const we_call *waiting; // read by Go
+  wasmtime_val_t *results;
+  wasm_trap_t **trap_ret;
+  bool answered; // written by Go
+
+  uint64_t cpu;     // ns spent in finished polls; read by Go
+  uint64_t started; // thread CPU clock at the beginning of the current poll
+
+  uint8_t *memory_base; // both read by Go
+  size_t memory_size;
+  uint64_t *slots; // arguments and results of the hostcall; read and written by Go
+  uint32_t handle; // by which Go knows the instance
+} we_inst;
+
+// we_frame is one frame of a guest backtrace; name belongs to the we_failure.
+typedef struct we_frame {
+  uint32_t index;
+  uint64_t offset;
+  const char *name;
+  size_t name_size;
+} we_frame;
+
+// we_failure describes a trap or error.
+typedef struct we_failure {
+  bool has_code;
+  uint8_t code;
+  wasm_byte_vec_t message;
+  wasm_frame_vec_t trace;
+  we_frame *frames;
+  size_t nframes;
+} we_failure;
+
+// we_reserve reports whether so many bytes of address space can be had.
+bool we_reserve(size_t size);
+wasm_engine_t *we_engine_new(const we_config *config);
+
+// The functions that answer char * give NULL or a message that the caller frees.
+char *we_wat2wasm(const char *wat, size_t size, wasm_byte_vec_t *out);
+char *we_module_new(wasm_engine_t *engine, const uint8_t *wasm, size_t size, wasmtime_module_t **out);
+char *we_module_load(wasm_engine_t *engine, const char *path, wasmtime_module_t **out);
+char *we_module_serialize(wasmtime_module_t *module, wasm_byte_vec_t *out);
+
+we_call *we_call_new(uint32_t index, bool ask, uint16_t params, uint16_t results, const uint8_t *result_kinds);
+char *we_linker_define(wasmtime_linker_t *linker, const char *module, size_t module_size, const char *name,
+                       size_t name_size, const uint8_t *param_kinds, we_call *call, bool may_block);
+char *we_linker_define_traps(wasmtime_linker_t *linker, wasmtime_module_t *module);
+char *we_template_new(wasm_engine_t *engine, wasmtime_linker_t *linker, wasmtime_module_t *module, uint32_t slots,
+                      we_template **out);
+void we_template_delete(we_template *t);
+
+// we_inst_new makes an instance without running anything; we_instantiate is WE_DONE, WE_FAILED or, only when
+// the module has a start function, WE_WAITING or WE_YIELDED: then go on with we_poll.
+we_inst *we_inst_new(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements);
+int we_instantiate(we_inst *i);
+// we_inst_open is both for modules without a start function.
+we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements, int *status);
+int we_call_export(we_inst *i, const char *name, size_t name_size);
+int we_poll(we_inst *i);
+void we_inst_delete(we_inst *i);
+
+// we_cpu is the CPU time in ns that the instance has used, the current poll included. During a poll it must
+// be called on the polling thread.
+uint64_t we_cpu(const we_inst *i);
+
+void we_failure_get(we_inst *i, size_t max_frames, we_failure *out);
+void we_failure_free(we_failure *f);
+
+#endif
