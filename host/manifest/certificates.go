@@ -147,7 +147,7 @@ func (r *reader) clientCertificate(b *Backend, v *value) {
 		r.fail(v, "a certificate and the unencrypted RSA, EC or PKCS #8 key that belongs to it", "%s", strings.TrimPrefix(err.Error(), "tls: "))
 		return
 	}
-	b.ClientCertificate = &ClientCertificate{cert: &pair}
+	b.ClientCertificate = newClientCertificate(pair)
 }
 
 // hasPrivateKey tells whether the first key in a PEM text, the one that counts, is of a readable kind.

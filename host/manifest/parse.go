@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -79,22 +80,12 @@ func (r *reader) manifest(m *Manifest, root *value, local bool) {
 			r.advise(v, "rust, javascript, go, cpp, python or other", "building does not know the language %s", displayText(v.text))
 		}
 	}
-	version := func(v *value) {
-		const want = "1, 2 or 3 without quotes; 2 and 3 mean the same here"
-		switch {
-		case v.kind != kindInteger:
-			r.fail(v, want, "this is %s", v.kind)
-		case v.integer < 0 || v.integer > 3:
-			r.fail(v, want, "version %d is not known", v.integer)
-		case v.integer > 0:
-			m.Version = int(v.integer)
-		}
-	}
+	version := func(v *value) { r.version(m, v, local) }
 	localServer := func(*value) {}
 	if local {
 		localServer = func(v *value) { r.localServer(&m.LocalServer, v) }
 	}
-	r.table(root, warn,
+	fields := []field{
 		key("manifest_version", version),
 		key("name", r.string(&m.Name)),
 		key("description", r.string(&m.Description)),
@@ -106,7 +97,39 @@ func (r *reader) manifest(m *Manifest, root *value, local bool) {
 		key("scripts", func(v *value) { r.scripts(&m.Scripts, v) }),
 		key("setup", func(v *value) { r.setup(&m.Setup, v) }),
 		key("local_server", localServer),
-	)
+	}
+	for _, name := range []string{
+		"backends", "config_stores", "dictionaries", "kv_stores", "object_stores", "object_store",
+		"secret_stores", "acls", "geolocation", "device_detection", "shielding_sites",
+	} {
+		fields = append(fields, key(name, func(v *value) {
+			r.advise(v, "local_server."+name, "without effect at the top level")
+		}))
+	}
+	r.table(root, warn, fields...)
+}
+
+// version reads manifest_version. A package may have come from the platform's command line, which takes
+// more forms than its local server does: of a float or a string the part before the first point counts,
+// where 0 means the newest.
+func (r *reader) version(m *Manifest, v *value, local bool) {
+	n, known := v.integer, v.kind == kindInteger
+	want := "1, 2 or 3 without quotes; 2 and 3 mean the same here"
+	if !local && (v.kind == kindString || v.kind == kindFloat) {
+		want = "1, 2 or 3"
+		major, _, _ := strings.Cut(v.text, ".")
+		var err error
+		n, err = strconv.ParseInt(major, 10, 64)
+		known = err == nil
+	}
+	switch {
+	case !known:
+		r.fail(v, want, "this is %s", v.kind)
+	case n < 0 || n > 3:
+		r.fail(v, want, "version %d is not known", n)
+	case n > 0:
+		m.Version = int(n)
+	}
 }
 
 func (r *reader) scripts(s *Scripts, v *value) {
