@@ -1,0 +1,375 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/edgewasm/wasmedge/abi"
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/httpfield"
+	"github.com/edgewasm/wasmedge/host/telemetry"
+	"github.com/edgewasm/wasmedge/host/wire"
+)
+
+// exchange is one client request and its sandbox. Two goroutines share it: the HTTP server's own, which writes
+// the response, and the guest's, which may go on after the response is complete.
+type exchange struct {
+	service *Service
+	id      uint64
+	start   time.Time
+	w       http.ResponseWriter
+	r       *http.Request
+	client  abi.ClientRequest
+	sandbox *abi.Sandbox
+	inst    engine.Instance
+	output  output
+
+	ctx    context.Context // the guest's life
+	cancel context.CancelCauseFunc
+
+	// What the guest has sent. wake (capacity 1) tells the server's goroutine to look.
+	mu      sync.Mutex
+	hints   []httpfield.List
+	resp    *abi.Response
+	body    *abi.Body
+	wake    chan struct{}
+	ended   chan struct{} // closed when the guest has ended; err and usage are set
+	err     error
+	usage   engine.Usage
+	sandTim time.Duration
+
+	upload *upload      // the client's body; nil when it has none
+	status int          // sent to the client
+	sent   int64        // bytes of body
+	left   atomic.Int32 // goroutines that are not done
+}
+
+// maxHints bounds the interim responses that wait for the client.
+const maxHints = 256
+
+// ServeHTTP runs the program once for r in a fresh sandbox.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{
+		service: s,
+		id:      s.requests.Add(1) - 1,
+		start:   time.Now(),
+		w:       w,
+		r:       r,
+		wake:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
+	}
+	if !s.gate.enter(r.Context()) {
+		x.refuse("every sandbox of the service is busy (setting: Limits.Concurrent, --max-concurrent)")
+		return
+	}
+	if err := x.begin(); err != nil {
+		s.gate.leave()
+		if errors.Is(err, engine.ErrNoSlot) {
+			x.refuse("every sandbox of the host is busy (setting: EngineConfig.MaxInstances)")
+			return
+		}
+		x.fail(http.StatusInternalServerError, err)
+		x.log(err)
+		return
+	}
+	// A client that goes away stops the guest, as long as its response is not complete.
+	watching := context.AfterFunc(r.Context(), func() { x.cancel(ErrClientGone) })
+	x.left.Store(2)
+	go x.run()
+	defer x.done()
+	defer watching()
+	x.answer()
+}
+
+// begin makes the sandbox.
+func (x *exchange) begin() error {
+	s := x.service
+	x.describeClient()
+	x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	x.sandbox = abi.NewSandbox(&s.env, &x.client)
+	x.output = output{open: s.cfg.Output, request: x.id}
+	x.sandbox.Args = defaultArgs
+	x.sandbox.Env = append(append(make([]string, 0, len(s.environ)+1), s.environ...), "FASTLY_TRACE_ID="+x.client.ID)
+	x.sandbox.Stdout = stream{&x.output, false}
+	x.sandbox.Stderr = stream{&x.output, true}
+	var err error
+	x.inst, err = s.template.Instantiate(engine.InstanceConfig{
+		State:     x.sandbox,
+		MaxMemory: s.limits.Memory,
+		MaxCPU:    s.limits.CPU,
+	})
+	return err
+}
+
+var defaultArgs = []string{"compute-app"}
+
+// describeClient fills in what the guest is told of the request.
+func (x *exchange) describeClient() {
+	r := x.r
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	facts := facts{wire.FromRequest(r)}
+	x.client = abi.ClientRequest{
+		ID:        newRequestID(),
+		Method:    r.Method,
+		URI:       scheme + r.Host + target(r),
+		Version:   version(r),
+		FastlyKey: r.Header.Get("Fastly-Key"),
+		Facts:     facts,
+		Client:    x,
+		Fields: func(l *httpfield.List) {
+			names, _ := facts.OriginalHeaderNames()
+			l.FromHTTP(r.Header, names)
+			if r.Host != "" {
+				l.Set("host", r.Host)
+			}
+		},
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		x.client.Body = abi.NewBody(nil)
+		return
+	}
+	control := http.NewResponseController(x.w)
+	if r.ProtoMajor == 1 {
+		control.EnableFullDuplex() // refused by writers that have it anyway
+	}
+	x.upload = &upload{body: r.Body, control: control, timeout: x.service.limits.BodyTimeout, ended: make(chan struct{})}
+	x.client.Body = abi.NewBody(abi.NewSource(x.upload, r.ContentLength, func(l *httpfield.List) {
+		l.FromHTTP(r.Trailer, nil)
+	}))
+}
+
+// target is path and query as received. An embedder may have rewritten the path on the way here, as
+// http.StripPrefix does.
+func target(r *http.Request) string {
+	if uri := r.RequestURI; strings.HasPrefix(uri, "/") && strings.HasPrefix(uri, r.URL.Path) {
+		return uri
+	}
+	if uri := r.URL.RequestURI(); strings.HasPrefix(uri, "/") {
+		return uri
+	}
+	return "/"
+}
+
+func version(r *http.Request) abi.Version {
+	switch r.ProtoMajor {
+	case 2:
+		return abi.HTTP2
+	case 3:
+		return abi.HTTP3
+	}
+	if r.ProtoMinor == 0 {
+		return abi.HTTP10
+	}
+	return abi.HTTP11
+}
+
+// newRequestID gives 32 hexadecimal digits that no other request has.
+func newRequestID() string {
+	const digits = "0123456789abcdef"
+	var b [32]byte
+	for half := range 2 {
+		v := rand.Uint64()
+		for i := range 16 {
+			b[16*half+i] = digits[v>>(60-4*i)&15]
+		}
+	}
+	return string(b[:])
+}
+
+// run runs the guest to its end.
+func (x *exchange) run() {
+	s := x.service
+	began := time.Now()
+	timer := time.AfterFunc(s.limits.Wall, func() { x.cancel(ErrWallTime) })
+	stopped := make(chan struct{})
+	if x.upload != nil {
+		context.AfterFunc(x.ctx, x.upload.interrupt)
+	}
+	go func() {
+		select {
+		case <-s.stop:
+			x.cancel(ErrShutdown)
+		case <-stopped:
+		}
+	}()
+	err := x.inst.Call(x.ctx, EntryPoint)
+	close(stopped)
+	timer.Stop()
+	var exit *engine.ExitError
+	if errors.As(err, &exit) && exit.Code == 0 {
+		err = nil
+	}
+	x.err = err
+	x.usage = x.inst.Usage()
+	x.sandTim = time.Since(began)
+	x.sandbox.Finish()
+	close(x.ended)
+	x.inst.Close()
+	x.output.close()
+	x.cancel(nil)
+	s.gate.leave()
+	x.done()
+}
+
+// done is called by both goroutines; the later one writes the access record.
+func (x *exchange) done() {
+	if x.left.Add(-1) > 0 {
+		return
+	}
+	if x.err != nil && x.err != ErrClientGone {
+		x.log(x.err)
+	}
+	if x.service.cfg.AccessLog {
+		remote, _ := x.client.Facts.RemoteAddr()
+		telemetry.Access{
+			ID:      x.id,
+			Client:  remote.Addr().String(),
+			Method:  x.r.Method,
+			Path:    target(x.r),
+			Proto:   x.r.Proto,
+			Status:  x.status,
+			Bytes:   x.sent,
+			Total:   time.Since(x.start),
+			Sandbox: x.sandTim,
+			CPU:     x.usage.CPU,
+			Memory:  x.usage.Memory,
+		}.Log(x.service.log)
+	}
+}
+
+// log tells operators why a guest failed.
+func (x *exchange) log(err error) {
+	fields := []zap.Field{telemetry.Request(x.id), zap.String("service", x.service.cfg.Name)}
+	var trap *engine.TrapError
+	if errors.As(err, &trap) && len(trap.Frames) > 0 {
+		x.service.log.Error(err.Error()+"\n"+strings.TrimSuffix(trap.Backtrace(), "\n"), fields...)
+		return
+	}
+	var panicked *engine.PanicError
+	if errors.As(err, &panicked) {
+		fields = append(fields, zap.ByteString("stack", panicked.Stack))
+	}
+	x.service.log.Error(err.Error(), fields...)
+}
+
+// Inform implements abi.Client.
+func (x *exchange) Inform(status int, h *httpfield.List) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.hints) >= maxHints {
+		return false
+	}
+	x.hints = append(x.hints, h.Clone())
+	x.poke()
+	return true
+}
+
+// Respond implements abi.Client.
+func (x *exchange) Respond(r *abi.Response, b *abi.Body) {
+	x.mu.Lock()
+	x.resp, x.body = r, b
+	x.mu.Unlock()
+	x.poke()
+}
+
+func (x *exchange) poke() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// answer writes what the guest sends until the response is complete.
+func (x *exchange) answer() {
+	for {
+		select {
+		case <-x.wake:
+		case <-x.ended:
+		}
+		x.mu.Lock()
+		hints, resp, body := x.hints, x.resp, x.body
+		x.hints = nil
+		x.mu.Unlock()
+		for i := range hints {
+			x.inform(&hints[i])
+		}
+		if resp != nil {
+			x.respond(resp, body)
+			return
+		}
+		select {
+		case <-x.ended:
+			x.mu.Lock()
+			resp, body = x.resp, x.body
+			x.mu.Unlock()
+			if resp != nil {
+				x.respond(resp, body)
+			} else {
+				x.answerFor()
+			}
+			return
+		default:
+		}
+	}
+}
+
+// answerFor answers for a guest that ended without a response.
+func (x *exchange) answerFor() {
+	switch err := x.err; {
+	case err == nil:
+		x.status = http.StatusOK
+		x.w.Header()["Content-Type"] = nil
+		x.w.WriteHeader(http.StatusOK)
+	case errors.Is(err, ErrClientGone):
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, ErrShutdown):
+		x.refuse(err.Error())
+	case errors.Is(err, ErrWallTime):
+		x.fail(http.StatusGatewayTimeout, err)
+	default:
+		x.fail(http.StatusInternalServerError, err)
+	}
+}
+
+// refuse answers a request that got no sandbox.
+func (x *exchange) refuse(why string) {
+	x.w.Header().Set("Retry-After", "1")
+	x.fail(http.StatusServiceUnavailable, errors.New(why))
+	x.service.log.Warn("request refused: "+why, telemetry.Request(x.id), zap.String("service", x.service.cfg.Name))
+}
+
+// fail answers with an error of the host's own.
+func (x *exchange) fail(status int, err error) {
+	text := fmt.Sprintf("%d %s\n", status, http.StatusText(status))
+	if x.service.cfg.ExposeErrors {
+		text += err.Error() + "\n"
+		var trap *engine.TrapError
+		if errors.As(err, &trap) {
+			text += trap.Backtrace()
+		}
+	}
+	if x.client.ID != "" {
+		text += "request " + x.client.ID + "\n"
+	}
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	x.status = status
+	x.w.WriteHeader(status)
+	n, _ := io.WriteString(x.w, text)
+	x.sent = int64(n)
+}

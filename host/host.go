@@ -1,0 +1,130 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/edgewasm/wasmedge/abi"
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/engine/wasmtime"
+	"github.com/edgewasm/wasmedge/host/engine/wazero"
+	"github.com/edgewasm/wasmedge/host/modcache"
+)
+
+// Options are settings of a Host. The zero value is a host with the best engine of this build, the user's
+// module cache, and no log.
+type Options struct {
+	// Engine is "wasmtime", "wazero" or empty for the first of them that this build has.
+	Engine string
+	// EngineConfig sizes the engine.
+	EngineConfig engine.Config
+	// CacheDir keeps compiled modules; empty means the user's cache directory.
+	CacheDir string
+	// NoCache compiles modules anew at each start.
+	NoCache bool
+	// Progress is told about compilations.
+	Progress func(modcache.Progress)
+	// Log takes what operators should know; nil drops it.
+	Log *zap.Logger
+}
+
+// Host owns an engine and the services on it. It is safe for concurrent use.
+type Host struct {
+	engine engine.Engine
+	slots  int
+	cache  *modcache.Cache
+	log    *zap.Logger
+	calls  []engine.Hostcall
+
+	mu       sync.Mutex
+	services map[*Service]struct{}
+	closed   bool
+}
+
+// ErrClosed is returned by Load after Close.
+var ErrClosed = errors.New("host: closed")
+
+// Engines lists the engines of this build, the preferred one first.
+func Engines() []string {
+	if wasmtime.Available {
+		return []string{"wasmtime", "wazero"}
+	}
+	return []string{"wazero"}
+}
+
+// NewEngine opens an engine by name; empty means the first of Engines.
+func NewEngine(name string, cfg engine.Config) (engine.Engine, error) {
+	if name == "" {
+		name = Engines()[0]
+	}
+	switch name {
+	case "wasmtime":
+		return wasmtime.New(cfg)
+	case "wazero":
+		return wazero.New(cfg)
+	}
+	return nil, fmt.Errorf("host: there is no engine %q; this build has %v", name, Engines())
+}
+
+// New makes a host. Close it to free the engine.
+func New(o Options) (*Host, error) {
+	log := o.Log
+	if log == nil {
+		log = zap.NewNop()
+	}
+	cfg := o.EngineConfig.WithDefaults()
+	eng, err := NewEngine(o.Engine, cfg)
+	if err != nil {
+		return nil, err
+	}
+	dir := o.CacheDir
+	if dir == "" && !o.NoCache {
+		if dir, err = modcache.DefaultDir(); err != nil {
+			log.Warn("compiled modules are not kept", zap.Error(err))
+		}
+	}
+	if o.NoCache {
+		dir = ""
+	}
+	cache, err := modcache.Open(dir, modcache.Options{
+		Warn:     func(msg string) { log.Warn(msg) },
+		Progress: o.Progress,
+	})
+	if err != nil {
+		eng.Close()
+		return nil, err
+	}
+	return &Host{
+		engine:   eng,
+		slots:    cfg.MaxInstances,
+		cache:    cache,
+		log:      log,
+		calls:    abi.Hostcalls(),
+		services: make(map[*Service]struct{}),
+	}, nil
+}
+
+// Engine is the engine in use.
+func (h *Host) Engine() engine.Engine { return h.engine }
+
+// Close closes all services (see Service.Close) and frees the engine. When ctx ends before the last guest, the
+// guests are stopped.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	services := make([]*Service, 0, len(h.services))
+	for s := range h.services {
+		services = append(services, s)
+	}
+	h.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range services {
+		wg.Go(func() { s.Close(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(h.engine.Close(), h.cache.Close())
+}

@@ -1,0 +1,53 @@
+package host
+
+import (
+	"errors"
+	"time"
+)
+
+// Limits bound one sandbox and the sandboxes of one service. A zero field means the default named at it.
+type Limits struct {
+	Memory      uint64        // bytes of linear memory; 0 means the engine's bound (128 MiB unless configured)
+	CPU         time.Duration // computing time of one request, waiting excluded; 0 means 10 s, negative means none
+	Wall        time.Duration // from a request's arrival in the sandbox to the guest's end; 0 means 2 minutes
+	Concurrent  int           // sandboxes of the service at once; 0 means the engine's number of slots
+	Queue       int           // requests that may wait for a sandbox; 0 means four times Concurrent, negative means none
+	QueueWait   time.Duration // how long they may wait; 0 means 2 s
+	BodyBuffer  int64         // bytes that a sandbox may hold in bodies not sent yet; 0 means 128 MiB
+	BodyTimeout time.Duration // how long one read of the client's body may take; 0 means 1 minute
+}
+
+func (l Limits) withDefaults(slots int) Limits {
+	if l.CPU == 0 {
+		l.CPU = 10 * time.Second
+	} else if l.CPU < 0 {
+		l.CPU = 0
+	}
+	if l.Wall == 0 {
+		l.Wall = 2 * time.Minute
+	}
+	if l.Concurrent <= 0 || l.Concurrent > slots {
+		l.Concurrent = slots
+	}
+	if l.Queue == 0 {
+		l.Queue = 4 * l.Concurrent
+	} else if l.Queue < 0 {
+		l.Queue = 0
+	}
+	if l.QueueWait == 0 {
+		l.QueueWait = 2 * time.Second
+	}
+	if l.BodyTimeout == 0 {
+		l.BodyTimeout = time.Minute
+	}
+	return l
+}
+
+var (
+	// ErrWallTime is why a guest was stopped that ran longer than Limits.Wall.
+	ErrWallTime = errors.New("the guest ran longer than its wall-clock limit (setting: Limits.Wall, --timeout)")
+	// ErrClientGone is why a guest was stopped whose client went away.
+	ErrClientGone = errors.New("the client went away")
+	// ErrShutdown is why a guest was stopped when the host closed before the guest ended.
+	ErrShutdown = errors.New("the host is shutting down")
+)

@@ -1,0 +1,165 @@
+package host
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/edgewasm/wasmedge/abi"
+	"github.com/edgewasm/wasmedge/host/httpfield"
+)
+
+// connectionFields belong to one connection (RFC 9110 section 7.6.1); the server writes its own.
+var connectionFields = []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+
+// inform writes an early hints response.
+func (x *exchange) inform(fields *httpfield.List) {
+	h := x.w.Header()
+	fields.AppendHTTP(h)
+	for _, name := range connectionFields {
+		delete(h, httpfield.Canonical(name))
+	}
+	delete(h, "Content-Length")
+	x.w.WriteHeader(http.StatusEarlyHints)
+	clear(h)
+}
+
+// respond writes the final response. It returns when the client has it all and the guest is done with the
+// client's body, and panics with http.ErrAbortHandler when the response could not be completed.
+func (x *exchange) respond(r *abi.Response, b *abi.Body) {
+	x.status = r.Status
+	bodyless := x.r.Method == http.MethodHead || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified
+	x.head(r, b, bodyless)
+	x.w.WriteHeader(r.Status)
+
+	control := http.NewResponseController(x.w)
+	var err error
+	if bodyless {
+		// The guest may write all the same; nothing of it goes to the client.
+		err = control.Flush()
+		if err == nil {
+			err = b.CopyTo(x.r.Context(), discard{}, nop)
+		}
+	} else {
+		err = b.CopyTo(x.r.Context(), counter{x}, control.Flush)
+	}
+	if err != nil {
+		b.Abandon(abi.ErrReaderGone)
+		if x.r.Context().Err() != nil {
+			x.cancel(ErrClientGone)
+		}
+		x.leaveUpload()
+		panic(http.ErrAbortHandler)
+	}
+	for _, f := range b.Trailers().Fields() {
+		x.w.Header().Add(http.TrailerPrefix+httpfield.Canonical(f.Name), f.Value)
+	}
+	x.waitUpload(control)
+}
+
+// head sets the header section. Content-Length and Transfer-Encoding are computed unless the guest asked to
+// have its own kept and they are sane (ABI notes, section 5).
+func (x *exchange) head(r *abi.Response, b *abi.Body, bodyless bool) {
+	h := x.w.Header()
+	fields := r.Header()
+	closing := r.NoKeepAlive
+	if v, ok := fields.Get("connection"); ok && v == "close" {
+		closing = true
+	}
+	own, hasOwn := contentLength(fields)
+	chunked := false
+	if te, ok := fields.Get("transfer-encoding"); ok {
+		chunked = te == "chunked"
+	}
+	for _, name := range connectionFields {
+		fields.Del(name)
+	}
+	fields.Del("content-length")
+	fields.AppendHTTP(h)
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // the server must not guess one
+	}
+	if closing {
+		h.Set("Connection", "close")
+	}
+	if r.Status == http.StatusNoContent {
+		return
+	}
+	length, known := b.Length()
+	switch {
+	case r.ManualFraming && hasOwn && !chunked:
+		length, known = own, true
+	case r.ManualFraming && chunked && !hasOwn:
+		known = false
+	case bodyless && length == 0:
+		// The length of the body that is not sent can only come from the guest.
+		length, known = own, hasOwn
+	case b.Trailers().Len() > 0:
+		known = false // HTTP/1.1 has room for trailers in chunked framing only
+	}
+	if known {
+		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+}
+
+// contentLength reads a sane Content-Length: one line, digits only.
+func contentLength(fields *httpfield.List) (int64, bool) {
+	n := 0
+	var value string
+	for _, f := range fields.Fields() {
+		if f.Name == "content-length" {
+			n++
+			value = f.Value
+		}
+	}
+	if n != 1 || value == "" {
+		return 0, false
+	}
+	for i := range len(value) {
+		if value[i] < '0' || value[i] > '9' {
+			return 0, false
+		}
+	}
+	v, err := strconv.ParseInt(value, 10, 64)
+	return v, err == nil
+}
+
+// waitUpload keeps the handler from returning while the guest still reads the client's body.
+func (x *exchange) waitUpload(control *http.ResponseController) {
+	u := x.upload
+	if u == nil {
+		return
+	}
+	select {
+	case <-u.ended:
+	case <-x.ended:
+	default:
+		control.Flush()
+		select {
+		case <-u.ended:
+		case <-x.ended:
+		case <-x.r.Context().Done():
+		}
+	}
+	x.leaveUpload()
+}
+
+func (x *exchange) leaveUpload() {
+	if x.upload != nil {
+		x.upload.detach()
+	}
+}
+
+// counter writes to the client and counts.
+type counter struct{ x *exchange }
+
+func (c counter) Write(p []byte) (int, error) {
+	n, err := c.x.w.Write(p)
+	c.x.sent += int64(n)
+	return n, err
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func nop() error { return nil }

@@ -1,0 +1,189 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/edgewasm/wasmedge/abi"
+	"github.com/edgewasm/wasmedge/configstore"
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/telemetry"
+	"github.com/edgewasm/wasmedge/host/wasm"
+)
+
+// ServiceConfig is all that one program may reach, and how much of it. The zero value is a program without
+// stores and logs, under the default limits.
+type ServiceConfig struct {
+	Name    string // for logs
+	ID      string // FASTLY_SERVICE_ID; empty means 22 zeros
+	Version int    // FASTLY_SERVICE_VERSION
+	Limits  Limits
+
+	// Logs takes what guests write to log endpoints; nil drops it.
+	Logs telemetry.Endpoints
+	// Output gives the standard output and error of one sandbox, on its first write; Close is called when the
+	// guest has ended. nil discards.
+	Output func(request uint64) (stdout, stderr io.WriteCloser)
+	// ConfigStores are the service's config stores and dictionaries; nil is none.
+	ConfigStores *configstore.Set
+	// FastlyKeys are the values of the fastly-key request header that count as valid.
+	FastlyKeys []string
+	// UnknownImports says what happens to imports that are not in the ABI.
+	UnknownImports engine.UnknownImports
+	// ExposeErrors puts the reason of a failed guest into the 500 answer. For development: it tells clients about
+	// the program's inside.
+	ExposeErrors bool
+	// AccessLog prints one record for each request.
+	AccessLog bool
+}
+
+// EntryPoint is the export that a sandbox runs.
+const EntryPoint = "_start"
+
+// ErrNoEntryPoint means that a program has no EntryPoint.
+var ErrNoEntryPoint = errors.New("host: the module exports no function " + EntryPoint + "; build it as a command (a program with main)")
+
+// Service is a loaded program. It is an http.Handler, safe for concurrent use.
+type Service struct {
+	host     *Host
+	cfg      ServiceConfig
+	limits   Limits
+	template engine.Template
+	env      abi.Environment
+	environ  []string // of guests, without the trace id
+	gate     *gate
+	log      *zap.Logger
+	requests atomic.Uint64
+
+	stop     chan struct{} // closed when running guests must end
+	stopOnce sync.Once
+}
+
+// Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
+func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Service, error) {
+	if err := wasm.Detect(program); err != nil {
+		return nil, err
+	}
+	mod, _, err := h.cache.Module(ctx, h.engine, program)
+	if err != nil {
+		return nil, err
+	}
+	defer mod.Close()
+	if !hasEntryPoint(mod) {
+		return nil, ErrNoEntryPoint
+	}
+	template, err := mod.Link(h.calls, engine.LinkOptions{UnknownImports: cfg.UnknownImports})
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{
+		host:     h,
+		cfg:      cfg,
+		limits:   cfg.Limits.withDefaults(h.slots),
+		template: template,
+		environ:  environ(&cfg),
+		log:      h.log,
+		stop:     make(chan struct{}),
+	}
+	s.gate = newGate(s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
+	s.env = abi.Environment{
+		Logs:         logs{cfg.Logs},
+		ConfigStores: configStores{cfg.ConfigStores},
+		FastlyKeys:   cfg.FastlyKeys,
+		MaxBuffered:  s.limits.BodyBuffer,
+		Warn: func(id, message string, err error) {
+			fields := []zap.Field{zap.String("service", cfg.Name), zap.String("request_id", id)}
+			if err != nil {
+				fields = append(fields, zap.Error(err))
+			}
+			s.log.Warn(message, fields...)
+		},
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		template.Close()
+		return nil, ErrClosed
+	}
+	h.services[s] = struct{}{}
+	return s, nil
+}
+
+func hasEntryPoint(mod engine.Module) bool {
+	for _, e := range mod.Exports() {
+		if e.Name == EntryPoint && e.Kind == engine.KindFunc && len(e.Func.Params) == 0 && len(e.Func.Results) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// environ is the environment of guests (ABI notes, section 13), without FASTLY_TRACE_ID.
+func environ(cfg *ServiceConfig) []string {
+	const zeros = "0000000000000000000000"
+	id := cfg.ID
+	if id == "" {
+		id = zeros
+	}
+	return []string{
+		"FASTLY_CACHE_GENERATION=0",
+		"FASTLY_CUSTOMER_ID=" + zeros,
+		"FASTLY_POP=XXX",
+		"FASTLY_REGION=Somewhere",
+		"FASTLY_SERVICE_ID=" + id,
+		"FASTLY_SERVICE_VERSION=" + strconv.Itoa(cfg.Version),
+		"FASTLY_HOSTNAME=localhost",
+		"FASTLY_IS_STAGING=0",
+	}
+}
+
+// Close lets no more requests in, waits for running guests, and frees the program. When ctx ends first, the
+// guests are stopped.
+func (s *Service) Close(ctx context.Context) {
+	s.host.mu.Lock()
+	_, open := s.host.services[s]
+	delete(s.host.services, s)
+	s.host.mu.Unlock()
+	if !open {
+		return
+	}
+	if s.gate.drain(ctx) != nil {
+		s.stopOnce.Do(func() { close(s.stop) })
+		s.gate.drain(context.Background())
+	}
+	s.template.Close()
+}
+
+// logs and configStores are the host's stores as package abi wants them.
+
+type logs struct{ telemetry.Endpoints }
+
+func (l logs) Endpoint(name string) abi.LogEndpoint {
+	if l.Endpoints == nil {
+		return telemetry.Discard.Endpoint(name)
+	}
+	return l.Endpoints.Endpoint(name)
+}
+
+type configStores struct{ set *configstore.Set }
+
+func (c configStores) OpenConfigStore(name string) (abi.ConfigStore, error) {
+	if c.set == nil {
+		return nil, fmt.Errorf("%w: %q", abi.ErrNoStore, name)
+	}
+	store, err := c.set.Open(name)
+	if errors.Is(err, configstore.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %q", abi.ErrNoStore, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}

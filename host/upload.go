@@ -1,0 +1,90 @@
+package host
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/edgewasm/wasmedge/abi"
+)
+
+// upload is the client's body. The guest reads it while the server's goroutine waits for its end: a body must not
+// be read once the handler has returned.
+type upload struct {
+	body    io.ReadCloser
+	control *http.ResponseController
+	timeout time.Duration
+	ended   chan struct{} // closed at the end, after an error or when closed
+
+	mu          sync.Mutex
+	interrupted bool
+	returned    bool // the handler has returned: the connection is no longer ours
+	once        sync.Once
+}
+
+// errUploadTimeout is a client that sends its body too slowly.
+var errUploadTimeout = errors.New("the client's body came too slowly (setting: Limits.BodyTimeout)")
+
+// Read implements io.Reader; one read takes Limits.BodyTimeout at most.
+func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	if u.interrupted || u.returned {
+		u.mu.Unlock()
+		return 0, abi.ErrIncomplete
+	}
+	u.control.SetReadDeadline(time.Now().Add(u.timeout)) // not every writer has deadlines
+	u.mu.Unlock()
+	n, err := u.body.Read(p)
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errUploadTimeout
+		} else if err != io.EOF {
+			err = abi.ErrIncomplete
+		}
+		u.end()
+	}
+	return n, err
+}
+
+// Close says that the guest will not read on.
+func (u *upload) Close() error {
+	u.end()
+	return nil
+}
+
+func (u *upload) end() {
+	u.once.Do(func() {
+		u.mu.Lock()
+		if !u.interrupted && !u.returned {
+			u.control.SetReadDeadline(time.Time{})
+		}
+		u.mu.Unlock()
+		close(u.ended)
+	})
+}
+
+// interrupt ends a read that waits, for a guest that must stop.
+func (u *upload) interrupt() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.interrupted || u.returned {
+		return
+	}
+	select {
+	case <-u.ended:
+		return
+	default:
+	}
+	u.interrupted = true
+	u.control.SetReadDeadline(time.Unix(1, 0))
+}
+
+// detach is called when the handler returns.
+func (u *upload) detach() {
+	u.mu.Lock()
+	u.returned = true
+	u.mu.Unlock()
+}
