@@ -14,7 +14,8 @@ import (
 type bodyReader struct {
 	io.ReadCloser
 	rc      *http.ResponseController
-	timeout time.Duration // per read; 0 means none
+	broken  func() *BodyError // what the follower has against the body; nil for HTTP/2
+	timeout time.Duration     // per read; 0 means none
 	minRate int           // bytes a second, over the time spent waiting; 0 means none
 
 	outer, inner *http.Request // the handler's request and that of net/http, which learns the trailers
@@ -50,7 +51,10 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		return n, err
 	case err != nil:
 		var bad *BodyError
-		if !errors.As(err, &bad) && errors.Is(err, os.ErrDeadlineExceeded) {
+		if b.broken != nil {
+			bad = b.broken() // net/http does not always pass on what it read
+		}
+		if bad == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			bad = errBodyStalled
 		}
 		if bad != nil {

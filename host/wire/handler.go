@@ -44,6 +44,7 @@ func (s *serving) serveH1(c *serverConn, w http.ResponseWriter, r *http.Request)
 	// Without this, net/http reads the body to its end before the first byte of the response goes out.
 	w.(interface{ EnableFullDuplex() error }).EnableFullDuplex()
 	outer, body := s.withBody(w, r)
+	body.broken = func() *BodyError { return c.follow.failed }
 	sent := c.sent.Load()
 	defer func() {
 		if bad := body.failed.Load(); bad != nil && c.sent.Load() == sent && !c.hijacked.Load() {
@@ -109,6 +110,15 @@ func (s *serving) checkH2(r *http.Request) *refusal {
 		return refuseRequestLine
 	case !validHost([]byte(r.Host)):
 		return refuseHostBad
+	}
+	if lengths := r.Header["Content-Length"]; len(lengths) > 0 {
+		if len(lengths) > 1 {
+			return refuseLengths
+		}
+		// net/http2 holds a body to its length, but not the lack of one.
+		if n, err := strconv.ParseUint(lengths[0], 10, 63); err != nil || r.ContentLength == 0 && n != 0 {
+			return refuseLength
+		}
 	}
 	n := 0
 	for _, values := range r.Header {
