@@ -208,11 +208,7 @@ func (x *exchange) run() {
 	err := x.inst.Call(x.ctx, EntryPoint)
 	close(stopped)
 	timer.Stop()
-	var exit *engine.ExitError
-	if errors.As(err, &exit) && exit.Code == 0 {
-		err = nil
-	}
-	x.err = err
+	x.err = guestError(err)
 	x.usage = x.inst.Usage()
 	x.sandTim = time.Since(began)
 	x.sandbox.Finish()
@@ -222,6 +218,15 @@ func (x *exchange) run() {
 	x.cancel(nil)
 	s.gate.leave()
 	x.done()
+}
+
+// guestError is how a guest ended: exiting with 0 is as good as returning.
+func guestError(err error) error {
+	var exit *engine.ExitError
+	if errors.As(err, &exit) && exit.Code == 0 {
+		return nil
+	}
+	return err
 }
 
 // done is called by both goroutines; the later one writes the access record.

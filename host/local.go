@@ -1,0 +1,39 @@
+package host
+
+import (
+	"fmt"
+
+	"github.com/edgewasm/wasmedge/configstore"
+	"github.com/edgewasm/wasmedge/host/manifest"
+)
+
+// UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores
+// and FastlyKeys, and the name and service ID where the manifest has them.
+func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
+	if m.Name != "" {
+		c.Name = m.Name
+	}
+	if m.ServiceID != "" {
+		c.ID = m.ServiceID
+	}
+	c.ConfigStores = new(configstore.Set)
+	for _, s := range m.LocalServer.ConfigStores {
+		store, err := openConfigStore(&s)
+		if err != nil {
+			return fmt.Errorf("%s:%d: config store %q: %w", m.Path, s.Pos.Line, s.Name, err)
+		}
+		c.ConfigStores.Put(s.Name, store)
+	}
+	c.FastlyKeys = nil
+	for i := range m.LocalServer.FakeValidFastlyKeys {
+		c.FastlyKeys = append(c.FastlyKeys, string(m.LocalServer.FakeValidFastlyKeys[i].Reveal()))
+	}
+	return nil
+}
+
+func openConfigStore(s *manifest.ConfigStore) (*configstore.Store, error) {
+	if s.File != "" {
+		return configstore.Open(configstore.NewFile(s.File, configstore.Limits{}), configstore.Limits{})
+	}
+	return configstore.New(s.Contents, configstore.Limits{})
+}

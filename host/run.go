@@ -1,0 +1,88 @@
+package host
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/edgewasm/wasmedge/abi"
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/httpfield"
+)
+
+// RunOptions are what a program sees that is run as a command.
+type RunOptions struct {
+	Args           []string  // the program's name first
+	Stdout, Stderr io.Writer // nil discards
+}
+
+// Run runs the program once, as a test runner does: the client's request is GET http://example.com/ and the
+// response is thrown away. It returns nil when the guest returned or exited with 0, else what
+// engine.Instance.Call gives: *engine.ExitError, *engine.TrapError, the cause of ctx. Of the service's limits
+// only those that were set apply; the default ones are meant for requests.
+func (s *Service) Run(ctx context.Context, o RunOptions) error {
+	if !s.gate.enter(ctx) {
+		return engine.ErrNoSlot
+	}
+	defer s.gate.leave()
+	client := &commandClient{}
+	request := abi.ClientRequest{
+		ID:      strings.Repeat("0", 32),
+		Method:  "GET",
+		URI:     "http://example.com/",
+		Version: abi.HTTP11,
+		Fields:  func(l *httpfield.List) { l.Add("host", "example.com") },
+		Body:    abi.NewBody(nil),
+		Facts:   commandFacts{},
+		Client:  client,
+	}
+	sandbox := abi.NewSandbox(&s.env, &request)
+	sandbox.Args = o.Args
+	sandbox.Env = append(append(make([]string, 0, len(s.environ)+1), s.environ...), "FASTLY_TRACE_ID="+request.ID)
+	sandbox.Stdout, sandbox.Stderr = o.Stdout, o.Stderr
+	inst, err := s.template.Instantiate(engine.InstanceConfig{
+		State:     sandbox,
+		MaxMemory: s.cfg.Limits.Memory,
+		MaxCPU:    max(s.cfg.Limits.CPU, 0),
+	})
+	if err != nil {
+		return err
+	}
+	if s.cfg.Limits.Wall > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, s.cfg.Limits.Wall, ErrWallTime)
+		defer cancel()
+	}
+	err = inst.Call(ctx, EntryPoint)
+	sandbox.Finish()
+	inst.Close()
+	client.readers.Wait()
+	return guestError(err)
+}
+
+// commandClient takes the response of a program that has no client.
+type commandClient struct{ readers sync.WaitGroup }
+
+func (c *commandClient) Inform(int, *httpfield.List) bool { return true }
+
+func (c *commandClient) Respond(_ *abi.Response, b *abi.Body) {
+	c.readers.Go(func() {
+		if b.CopyTo(context.Background(), io.Discard, nop) != nil {
+			b.Abandon(abi.ErrReaderGone)
+		}
+	})
+}
+
+// commandFacts are the facts of that client.
+type commandFacts struct{ facts }
+
+func (commandFacts) TLS() bool                    { return false }
+func (commandFacts) ClientVerify() (uint32, bool) { return 0, false }
+func (commandFacts) RemoteAddr() (netip.AddrPort, bool) {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0), true
+}
+func (commandFacts) LocalAddr() (netip.AddrPort, bool) {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 80), true
+}
