@@ -1,0 +1,77 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+const (
+	categoryGuest  = "Program"
+	categoryServer = "Server"
+	categoryLimits = "Limits"
+	categoryOutput = "Output"
+	categoryCompat = "Without effect here, accepted for compatibility"
+)
+
+// verboseFlag is taken by every command.
+func verboseFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "verbose", DisableDefaultText: true, Aliases: []string{"v"}, Category: categoryOutput, Count: new(int),
+		Usage: "print more: -v what happens, -vv details, -vvv everything; WASMEDGE_LOG or RUST_LOG overrides it"}
+}
+
+// guestFlags are those of the reference server that serve and run share. After INPUT, run takes these alone as its
+// own: whatever else stands there is the guest's.
+func guestFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Aliases: []string{"C"}, Category: categoryGuest,
+			Usage: "read backends, stores and the like from the manifest `FILE` (fastly.toml or wasmedge.toml)"},
+		&cli.StringFlag{Name: "unknown-import-behavior", Category: categoryGuest, Value: "link-error",
+			Usage: "what an import does that the platform lacks: `link-error`, or trap when it is called"},
+		&cli.BoolFlag{Name: "wasm-exceptions", DisableDefaultText: true, Category: categoryGuest, Usage: "switch on the exception handling proposal, where the engine has it"},
+		&cli.BoolFlag{Name: "wasm-gc", DisableDefaultText: true, Category: categoryGuest, Usage: "switch on the garbage collection proposal, where the engine has it"},
+		&cli.StringFlag{Name: "profile", Category: categoryGuest,
+			Usage: "`KIND` is perfmap: let perf name the guest's functions; guest[,PATH[,PERIOD]], jitdump and vtune are not available yet"},
+		&cli.BoolFlag{Name: "log-stdout", DisableDefaultText: true, Category: categoryOutput, Usage: "print the guest's standard output as log endpoint stdout"},
+		&cli.BoolFlag{Name: "log-stderr", DisableDefaultText: true, Category: categoryOutput, Usage: "print the guest's standard error as log endpoint stderr"},
+		verboseFlag(),
+		&cli.UintFlag{Name: "local-pushpin-proxy-port", Category: categoryCompat, DefaultText: "none", Usage: "hand GRIP requests to the proxy at `PORT`; not available yet"},
+		&cli.StringSliceFlag{Name: "experimental_modules", Category: categoryCompat, Usage: "`NAME` is wasi-nn; it has no effect"},
+		&cli.BoolFlag{Name: "adapt", DisableDefaultText: true, Category: categoryCompat, Usage: "core modules run as they are, there is nothing to adapt"},
+		&cli.BoolFlag{Name: "wasm-cm-gc", DisableDefaultText: true, Category: categoryCompat, Usage: "concerns components, which are not run"},
+		&cli.BoolFlag{Name: "enable-local-websocket-passthrough", DisableDefaultText: true, Category: categoryCompat, Value: true, Usage: "WebSocket hand-off is not available yet"},
+		&cli.BoolFlag{Name: "debug", DisableDefaultText: true, Category: categoryCompat, Hidden: true},
+	}
+}
+
+// engineFlags are our own that serve and run share.
+func engineFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "engine", Category: categoryGuest, Usage: "run on `ENGINE`: wasmtime or wazero (default: the first that this build has)"},
+		&cli.StringFlag{Name: "cache-dir", Category: categoryGuest, Usage: "keep compiled modules in `DIR` (default: the user's cache directory)", EnvVars: []string{"WASMEDGE_CACHE_DIR"}},
+		&cli.BoolFlag{Name: "no-cache", DisableDefaultText: true, Category: categoryGuest, Usage: "compile anew, keep nothing"},
+		&cli.StringFlag{Name: "max-memory", Category: categoryLimits, Value: "128MiB", Usage: "linear memory of a sandbox: `SIZE` with KiB, MiB or GiB"},
+		&cli.DurationFlag{Name: "max-cpu", Category: categoryLimits, DefaultText: "10s in serve, none in run", Usage: "computing `TIME` of a sandbox, waiting excluded; 0 means no limit"},
+		&cli.DurationFlag{Name: "timeout", Category: categoryLimits, DefaultText: "2m in serve, none in run", Usage: "wall-clock `TIME` of a sandbox"},
+		&cli.StringFlag{Name: "log-dir", Category: categoryOutput, Usage: "write each log endpoint to a file of its own in `DIR`, not to standard output; SIGUSR1 reopens the files"},
+		&cli.StringFlag{Name: "log-format", Category: categoryOutput, Value: "text", Usage: "`FORMAT` of the server's log: text or json"},
+	}
+}
+
+func serveFlags() []cli.Flag {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "addr", Category: categoryServer, Value: "127.0.0.1:7676", Usage: "listen on `IP:PORT`; IPv6 in brackets, port 0 picks a free one"},
+		&cli.StringFlag{Name: "tls-cert", Category: categoryServer, Usage: "serve HTTPS with the certificate chain in the PEM `FILE`"},
+		&cli.StringFlag{Name: "tls-key", Category: categoryServer, Usage: "private key of --tls-cert, a PEM `FILE`"},
+		&cli.BoolFlag{Name: "tls-self-signed", DisableDefaultText: true, Category: categoryServer, Usage: "serve HTTPS with a certificate made for this run"},
+		&cli.BoolFlag{Name: "http2", Category: categoryServer, Value: true, Usage: "offer HTTP/2 (--http2=false does not), over TLS and with prior knowledge in clear text"},
+		&cli.DurationFlag{Name: "drain-timeout", Category: categoryServer, Value: 30 * time.Second, Usage: "`TIME` that requests under way get after SIGINT, SIGTERM or SIGHUP"},
+		&cli.IntFlag{Name: "max-concurrent", Category: categoryLimits, Value: 1000, Usage: "`NUMBER` of sandboxes at once; further requests wait, then get 503"},
+		&cli.StringFlag{Name: "access-log", Category: categoryOutput, Value: "stdout", Usage: "one line for each request to `TARGET`: stdout or off"},
+		&cli.StringFlag{Name: "guest-output", Category: categoryOutput, Value: "prefixed", Usage: "`FORM` of the guest's standard output and error: prefixed with the request's number, or raw"},
+		&cli.BoolFlag{Name: "hide-errors", DisableDefaultText: true, Category: categoryOutput, Usage: "do not tell clients why a guest failed"},
+	}
+	return append(append(flags, engineFlags()...), guestFlags()...)
+}
+
+func runFlags() []cli.Flag { return append(engineFlags(), guestFlags()...) }

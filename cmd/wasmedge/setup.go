@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.uber.org/zap"
+
+	"github.com/edgewasm/wasmedge/host"
+	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/manifest"
+	"github.com/edgewasm/wasmedge/host/telemetry"
+)
+
+// session is what serve and run make of their flags before a guest runs.
+type session struct {
+	world
+	log   *zap.Logger
+	host  *host.Host
+	files *telemetry.Files // log endpoints in files; nil without --log-dir
+	logs  telemetry.Endpoints
+	conf  host.ServiceConfig
+}
+
+func newLogger(o world, ctx *cli.Context) (*zap.Logger, error) {
+	format := ctx.String("log-format")
+	if format != "text" && format != "json" {
+		return nil, &usageError{ctx.Command.Name, fmt.Sprintf("--log-format is text or json, not %q", format)}
+	}
+	level, levelErr := telemetry.LevelFromEnvironment(o.getenv, ctx.Count("verbose"))
+	log := telemetry.NewLogger(telemetry.LogOptions{
+		Stdout: o.stdout, Stderr: o.stderr, Level: level, JSON: format == "json",
+		ColorStdout: o.terminal(o.stdout), ColorStderr: o.terminal(o.stderr),
+	})
+	if levelErr != nil {
+		log.Error(levelErr.Error())
+	}
+	return log, nil
+}
+
+// openSession checks the flags, reads the manifest and opens the host. concurrent is how many sandboxes there may be.
+func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *session, err error) {
+	command := ctx.Command.Name
+	refuse := func(format string, a ...any) (*session, error) {
+		return nil, &usageError{command, fmt.Sprintf(format, a...)}
+	}
+	s = &session{world: o}
+	if s.log, err = newLogger(o, ctx); err != nil {
+		return nil, err
+	}
+	cfg := engine.Config{
+		MaxInstances: concurrent,
+		Exceptions:   ctx.Bool("wasm-exceptions"),
+		GC:           ctx.Bool("wasm-gc"),
+	}
+	if cfg.MaxMemory, err = parseSize(ctx.String("max-memory")); err != nil {
+		return refuse("--max-memory: %v", err)
+	}
+	if cfg.MaxMemory < pageSize || cfg.MaxMemory > 4<<30 {
+		return refuse("--max-memory is %s, want 64 KiB to 4 GiB", sizeText(cfg.MaxMemory))
+	}
+	switch kind, _, _ := strings.Cut(ctx.String("profile"), ","); kind {
+	case "":
+	case "perfmap":
+		cfg.ProfileGuest = true
+	case "guest", "jitdump", "vtune":
+		return refuse("--profile=%s is not available yet; perfmap lets perf name the guest's functions", kind)
+	default:
+		return refuse("--profile=%s: want perfmap, jitdump, vtune or guest[,PATH[,PERIOD]]", kind)
+	}
+	switch behaviour := ctx.String("unknown-import-behavior"); behaviour {
+	case "link-error":
+	case "trap":
+		s.conf.UnknownImports = engine.TrapUnknown
+	default:
+		return refuse("--unknown-import-behavior is link-error or trap, not %q", behaviour)
+	}
+	for _, name := range ctx.StringSlice("experimental_modules") {
+		if name != "wasi-nn" {
+			return refuse("--experimental_modules: there is no %q, want wasi-nn", name)
+		}
+		s.log.Warn("--experimental_modules=wasi-nn has no effect: guests that import it do not link")
+	}
+	if port := ctx.Uint("local-pushpin-proxy-port"); port > 65535 {
+		return refuse("--local-pushpin-proxy-port is %d, want a port up to 65535", port)
+	} else if port > 0 {
+		s.log.Warn("--local-pushpin-proxy-port has no effect: GRIP hand-off is not available yet")
+	}
+	if ctx.Bool("adapt") {
+		s.log.Debug("--adapt has no effect: core modules run as they are")
+	}
+	for _, flag := range []string{"max-cpu", "timeout"} {
+		if ctx.Duration(flag) < 0 {
+			return refuse("--%s is %s, want 0 or more", flag, ctx.Duration(flag))
+		}
+	}
+
+	s.conf.Name = stem(input)
+	s.conf.Limits = host.Limits{Memory: cfg.MaxMemory, Concurrent: concurrent, CPU: ctx.Duration("max-cpu"), Wall: ctx.Duration("timeout")}
+	if ctx.IsSet("max-cpu") && s.conf.Limits.CPU == 0 {
+		s.conf.Limits.CPU = -1
+	}
+	if err := s.readManifest(ctx.String("config")); err != nil {
+		return nil, err
+	}
+	if err := s.openLogs(ctx.String("log-dir")); err != nil {
+		return nil, err
+	}
+	s.host, err = host.New(host.Options{
+		Engine:       ctx.String("engine"),
+		EngineConfig: cfg,
+		CacheDir:     ctx.String("cache-dir"),
+		NoCache:      ctx.Bool("no-cache"),
+		Progress:     progress(o, s.log),
+		Log:          s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// readManifest takes from the manifest what a service needs.
+func (s *session) readManifest(path string) error {
+	if path == "" {
+		s.log.Warn("no manifest was given (-C fastly.toml): the guest has no backends and no stores")
+		return nil
+	}
+	m, err := manifest.Load(path)
+	if err != nil {
+		return err
+	}
+	for _, w := range m.Warnings {
+		s.log.Warn(w.Error())
+	}
+	return s.conf.UseManifest(m)
+}
+
+// openLogs decides where log endpoints go.
+func (s *session) openLogs(dir string) error {
+	s.logs = telemetry.NewLines(s.stdout)
+	if dir != "" {
+		files, err := telemetry.NewFiles(dir, telemetry.FilesOptions{Warn: func(err error) { s.log.Error(err.Error()) }})
+		if err != nil {
+			return err
+		}
+		s.files, s.logs = files, files
+	}
+	s.conf.Logs = s.logs
+	return nil
+}
+
+// reopenLogs follows a rotation of the files in --log-dir.
+func (s *session) reopenLogs() {
+	if s.files == nil {
+		return
+	}
+	if err := s.files.Reopen(); err != nil {
+		s.log.Error(err.Error())
+	}
+}
+
+// close ends what openSession opened. Guests get until the grace is over.
+func (s *session) close(grace time.Duration) error {
+	ctx, cancel := contextWithin(grace)
+	defer cancel()
+	err := s.host.Close(ctx)
+	if s.files != nil {
+		err = errors.Join(err, s.files.Close())
+	}
+	return err
+}
