@@ -53,6 +53,7 @@ func TestTextRecords(t *testing.T) {
 		}, stamp + ` INFO x d=1.5s b=true error=bad s="[\"a\",\"b\"]" t=1970-01-01T00:00:00.000000Z m="{\"a\":1}" f=0.5` + "\n"},
 		{"a text with lines", func(l *zap.Logger) { l.Info("trap\n  0: main\n" + stamp + "ERROR forged\n") },
 			stamp + " INFO trap\n    0: main\n  " + stamp + "ERROR forged\n"},
+		{"fields follow the first line", func(l *zap.Logger) { l.Info("trap\nframe", zap.Int("n", 1)) }, stamp + " INFO trap n=1\n  frame\n"},
 		{"a text with control characters", func(l *zap.Logger) { l.Info("a\x1b[31mb\rc\x00\xff\u0085é\td") },
 			stamp + " INFO a\\x1b[31mb\\rc\\x00\\xff\\u0085é\td\n"},
 	}

@@ -70,11 +70,15 @@ func (c *textCore) format(entry zapcore.Entry, fields []zapcore.Field) *buffer.B
 			break
 		}
 	}
-	appendText(b, entry.Message)
+	first, more, several := strings.Cut(strings.TrimSuffix(entry.Message, "\n"), "\n")
+	appendText(b, first)
 	for _, f := range all {
 		if f.Key != requestKey {
 			appendField(b, f)
 		}
+	}
+	if several {
+		appendText(b, "\n"+more)
 	}
 	if entry.Stack != "" {
 		b.AppendByte('\n')
