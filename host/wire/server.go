@@ -123,8 +123,9 @@ type serving struct {
 	gone chan struct{} // closed when shutdown has begun and open is empty
 }
 
-// maxFrame is the HTTP/2 frame size that the server offers: larger than the protocol's 16 KiB for uploads.
-const maxFrame = 64 << 10
+// maxFrame is the HTTP/2 frame size that the server accepts: the protocol's initial value, which no browser
+// exceeds.
+const maxFrame = 16 << 10
 
 // ListenAndServe listens on s.Addr and serves until ctx ends; see Serve.
 func (s *Server) ListenAndServe(ctx context.Context) error {
