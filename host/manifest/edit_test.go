@@ -20,6 +20,7 @@ func TestEditServiceIDChangesNothingElse(t *testing.T) {
 		{"tables only", "[setup]\n", "x", "service_id = \"x\"\n\n[setup]\n"},
 		{"tables only, behind a header comment", "# This file\n# is good.\n\n# of the table\n[setup]\n", "x", "# This file\n# is good.\n\nservice_id = \"x\"\n\n# of the table\n[setup]\n"},
 		{"tables only, with their comment", "# of the table\n[setup]\n", "x", "service_id = \"x\"\n\n# of the table\n[setup]\n"},
+		{"an empty line first", "\n[setup]\n", "x", "service_id = \"x\"\n\n[setup]\n"},
 		{"a comment only", "# c", "x", "service_id = \"x\"\n\n# c"},
 		{"line ends of another system", "name = 'n'\r\n[a]\r\n", "x", "name = 'n'\r\nservice_id = \"x\"\r\n[a]\r\n"},
 		{"a byte order mark", "\ufeffservice_id = 'old'", "x", "\ufeffservice_id = \"x\""},
