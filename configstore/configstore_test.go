@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -271,6 +272,55 @@ func TestASourceGoneBadFailsEachOpenUntilItIsMended(t *testing.T) {
 	source.set(nil, errBad)
 	if _, err := configstore.Open(source, configstore.Limits{}); !errors.Is(err, errBad) {
 		t.Errorf("a store over a bad source: %v", err)
+	}
+}
+
+// slow is a Source that always may have changed, and whose loading waits once it is told to.
+type slow struct {
+	asked, loads atomic.Int64
+	gate         chan struct{}
+	hold         atomic.Bool
+}
+
+func (s *slow) Changed() bool { s.asked.Add(1); return true }
+
+func (s *slow) Load() (map[string]string, error) {
+	s.loads.Add(1)
+	if s.hold.Load() {
+		<-s.gate
+	}
+	return map[string]string{}, nil
+}
+
+func TestThoseWhoWaitForALoadingShareTheNext(t *testing.T) {
+	source := &slow{gate: make(chan struct{})}
+	store, err := configstore.Open(source, configstore.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.hold.Store(true)
+	var wg sync.WaitGroup
+	refresh := func() {
+		if err := store.Refresh(); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Go(refresh)
+	for source.loads.Load() < 2 { // until it is inside
+		runtime.Gosched()
+	}
+	const waiting = 20
+	for range waiting {
+		wg.Go(refresh)
+	}
+	for source.asked.Load() < 1+waiting {
+		runtime.Gosched()
+	}
+	source.hold.Store(false)
+	close(source.gate)
+	wg.Wait()
+	if n := source.loads.Load(); n != 3 { // Open, the first, and one for all who came while it ran
+		t.Errorf("%d loads, want 3", n)
 	}
 }
 
