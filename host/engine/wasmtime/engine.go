@@ -13,7 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -63,8 +65,11 @@ type wasmtimeEngine struct {
 }
 
 // New opens an engine. The pool's address space, about 4 GiB for each of cfg.MaxInstances and less where that
-// much cannot be had, is reserved but takes no memory. Each instance in use takes up to six
-// memory mappings: above 8,000 or so raise the sysctl vm.max_map_count on Linux.
+// much cannot be had, is reserved but takes no memory until instances use it. What instances have used of their
+// stacks stays resident for the next ones, at most cfg.MaxStack each.
+//
+// On Linux an instance takes five memory mappings. The default of the sysctl vm.max_map_count is enough for some
+// 12,000 instances; New refuses more than there can be.
 func New(cfg engine.Config) (engine.Engine, error) {
 	cfg = cfg.WithDefaults()
 	for _, limit := range []struct {
@@ -78,7 +83,7 @@ func New(cfg engine.Config) (engine.Engine, error) {
 		{"MaxStack", cfg.MaxStack, minStack, maxStack},
 	} {
 		if limit.v < limit.min || limit.v > limit.max {
-			return nil, fmt.Errorf("wasmtime: %s is %d, it must be between %d and %d", limit.name, limit.v, limit.min, uint64(limit.max))
+			return nil, fmt.Errorf("wasmtime: %s is %d, it must be between %d and %d", limit.name, int64(limit.v), limit.min, limit.max)
 		}
 	}
 	if cfg.Tick < 0 {
@@ -101,16 +106,20 @@ func New(cfg engine.Config) (engine.Engine, error) {
 		gc:                 C.bool(cfg.GC),
 		profile:            C.bool(cfg.ProfileGuest),
 	}
-	// wasmtime aborts the process when it cannot reserve its pool, so see first whether it will be able to.
-	rest := uint64(cfg.MaxInstances) * (round(uint64(cfg.MaxTableElements)*8)*tablesPerModule + uint64(k.fiber_stack) + osPage)
-	if !reservable(cfg.MaxInstances, uint64(k.memory_reservation+k.memory_guard), rest) {
-		// Then with explicit bounds checks in compiled code.
+	// wasmtime ends the process when it cannot have its pool, so see first whether it can.
+	if err := checkMappings(cfg.MaxInstances); err != nil {
+		return nil, err
+	}
+	writable := uint64(cfg.MaxInstances) * (round(uint64(cfg.MaxTableElements)*8)*tablesPerModule + uint64(k.fiber_stack) + osPage)
+	memories := func() uint64 { return uint64(cfg.MaxInstances) * uint64(k.memory_reservation+k.memory_guard) }
+	if !reservable(memories(), writable) {
+		// Smaller slots, at the price of bounds checks in compiled code.
 		k.memory_reservation = C.uint64_t(cfg.MaxMemory)
 		k.memory_guard = C.uint64_t(round(page))
-		if !reservable(cfg.MaxInstances, uint64(k.memory_reservation+k.memory_guard), rest) {
-			return nil, fmt.Errorf("wasmtime: no address space for %d instances of %d bytes of memory: lower MaxInstances or MaxMemory, or raise the limit on address space (ulimit -v)",
-				cfg.MaxInstances, cfg.MaxMemory)
-		}
+	}
+	if !reservable(memories(), writable) {
+		return nil, fmt.Errorf("wasmtime: no address space for %d instances with %d bytes of memory each: lower MaxInstances or MaxMemory, or raise the limit on address space (ulimit -v)",
+			cfg.MaxInstances, cfg.MaxMemory)
 	}
 	e := &wasmtimeEngine{c: C.we_engine_new(&k), cfg: cfg}
 	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
@@ -125,14 +134,32 @@ func New(cfg engine.Config) (engine.Engine, error) {
 }
 
 // reservable reports whether the pool's address space can be had, with a tenth to spare.
-func reservable(instances int, slot, rest uint64) bool {
-	size := uint64(instances) * slot
-	size += rest
-	size += size / 10
-	if size > math.MaxInt64 {
+func reservable(memories, writable uint64) bool {
+	memories += memories / 10
+	if memories > math.MaxInt64 || writable > math.MaxInt64 {
 		return false
 	}
-	return bool(C.we_reserve(C.size_t(size)))
+	return bool(C.we_reserve(C.size_t(memories), false)) && bool(C.we_reserve(C.size_t(writable), true))
+}
+
+const (
+	mappingsPerInstance = 5    // a stack and its guard; a memory's image, its rest and its guard
+	otherMappings       = 4096 // for Go's heap, threads, libraries, files
+)
+
+// checkMappings compares what a full pool needs with the most that Linux gives a process.
+func checkMappings(instances int) error {
+	b, err := os.ReadFile("/proc/sys/vm/max_map_count")
+	if err != nil {
+		return nil // not Linux
+	}
+	most, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	need := instances*mappingsPerInstance + otherMappings
+	if err != nil || need <= most {
+		return nil
+	}
+	return fmt.Errorf("wasmtime: %d instances need %d memory mappings, the system allows %d: lower MaxInstances or run `sysctl -w vm.max_map_count=%d`",
+		instances, need, most, need)
 }
 
 func (e *wasmtimeEngine) Name() string        { return "wasmtime" }

@@ -70,7 +70,8 @@ typedef struct we_inst {
   bool answered; // written by Go
 
   uint64_t cpu;     // ns spent in finished polls; read by Go
-  uint64_t started; // thread CPU clock at the beginning of the current poll
+  uint64_t started; // monotonic clock at the beginning of the current poll
+  uint64_t reading; // CPU clock of the thread shortly before
 
   uint8_t *memory_base; // both read by Go
   size_t memory_size;
@@ -97,7 +98,7 @@ typedef struct we_failure {
 } we_failure;
 
 // we_reserve reports whether so many bytes of address space can be had.
-bool we_reserve(size_t size);
+bool we_reserve(size_t size, bool writable);
 wasm_engine_t *we_engine_new(const we_config *config);
 
 // The functions that answer char * give NULL or a message that the caller frees.

@@ -1,0 +1,138 @@
+//go:build cgo && (linux || darwin) && (amd64 || arm64)
+
+package wasmtime_test
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/edgewasm/wasmedge/host/engine"
+)
+
+//go:generate wat2wasm --debug-names -o testdata/bench.wasm testdata/bench.wat
+
+//go:embed testdata/bench.wasm
+var benchGuest []byte
+
+// benchCalls are the hostcalls of benchGuest. count gives the State, an int.
+func benchCalls() []engine.Hostcall {
+	three := engine.FuncType{Params: []engine.ValueType{engine.I32, engine.I32, engine.I32}, Results: []engine.ValueType{engine.I32}}
+	answer := func(_ *engine.Caller, s []uint64) error { s[0] = 0; return nil }
+	return []engine.Hostcall{
+		{Module: "env", Name: "plain", Type: three, Fn: answer},
+		{Module: "env", Name: "ready", Type: three, Fn: answer, MayBlock: true,
+			Ready: func(*engine.Caller, []uint64) bool { return true }},
+		{Module: "env", Name: "wait", Type: three, Fn: answer, MayBlock: true},
+		{Module: "env", Name: "count", Type: engine.FuncType{Results: []engine.ValueType{engine.I64}},
+			Fn: func(c *engine.Caller, s []uint64) error { s[0] = uint64(c.State.(int)); return nil }},
+		{Module: "env", Name: "exit", Type: engine.FuncType{Params: []engine.ValueType{engine.I32}},
+			Fn: func(_ *engine.Caller, s []uint64) error { return &engine.ExitError{Code: uint32(s[0])} }},
+	}
+}
+
+func benchTemplate(tb testing.TB, cfg engine.Config) engine.Template {
+	m, err := open(tb, cfg).Compile(context.Background(), benchGuest)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(m.Close)
+	tmpl, err := m.Link(benchCalls(), engine.LinkOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(tmpl.Close)
+	return tmpl
+}
+
+func benchInstance(tb testing.TB, tmpl engine.Template, count int) engine.Instance {
+	inst, err := tmpl.Instantiate(engine.InstanceConfig{State: count})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return inst
+}
+
+// BenchmarkInstantiate makes and closes instances; with a call in between, the guest writes to one page.
+func BenchmarkInstantiate(b *testing.B) {
+	ctx := context.Background()
+	tmpl := benchTemplate(b, engine.Config{})
+	for _, export := range []string{"", "empty", "touch", "exit"} {
+		name := "call=" + export
+		if export == "" {
+			name = "nocall"
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				inst := benchInstance(b, tmpl, 0)
+				if export != "" {
+					var exit *engine.ExitError
+					if err := inst.Call(ctx, export); err != nil && !errors.As(err, &exit) {
+						b.Fatal(err)
+					}
+				}
+				inst.Close()
+			}
+		})
+	}
+	b.Run("parallel", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				inst := benchInstance(b, tmpl, 0)
+				if err := inst.Call(ctx, "touch"); err != nil {
+					b.Error(err)
+				}
+				inst.Close()
+			}
+		})
+	})
+}
+
+// BenchmarkCall calls an export that does nothing on an instance that lives on.
+func BenchmarkCall(b *testing.B) {
+	ctx := context.Background()
+	inst := benchInstance(b, benchTemplate(b, engine.Config{}), 0)
+	defer inst.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := inst.Call(ctx, "empty"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkHostcall makes hostcalls of three arguments from a loop in the guest; turns is the loop alone.
+func BenchmarkHostcall(b *testing.B) {
+	tmpl := benchTemplate(b, engine.Config{})
+	for _, export := range []string{"plain", "ready", "wait", "turns"} {
+		b.Run(export, func(b *testing.B) {
+			b.ReportAllocs()
+			inst := benchInstance(b, tmpl, b.N)
+			defer inst.Close()
+			if err := inst.Call(context.Background(), export); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// BenchmarkInterrupt reports how long after its context was cancelled an endless guest returns.
+func BenchmarkInterrupt(b *testing.B) {
+	tmpl := benchTemplate(b, engine.Config{})
+	var late time.Duration
+	for b.Loop() {
+		inst := benchInstance(b, tmpl, 0)
+		ctx, cancel := context.WithCancel(context.Background())
+		var at time.Time
+		time.AfterFunc(3*time.Millisecond, func() { at = time.Now(); cancel() })
+		if err := inst.Call(ctx, "loop"); !errors.Is(err, context.Canceled) {
+			b.Fatal(err)
+		}
+		late += time.Since(at)
+		inst.Close()
+	}
+	b.ReportMetric(float64(late.Microseconds())/float64(b.N), "us-late/op")
+}
