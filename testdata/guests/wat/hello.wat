@@ -1,0 +1,16 @@
+;; The smallest guest there is: an empty 200 with one header field.
+(module
+  (import "fastly_http_resp" "new" (func $resp_new (param i32) (result i32)))
+  (import "fastly_http_resp" "status_set" (func $status_set (param i32 i32) (result i32)))
+  (import "fastly_http_resp" "header_insert" (func $header_insert (param i32 i32 i32 i32 i32) (result i32)))
+  (import "fastly_http_resp" "send_downstream" (func $send (param i32 i32 i32) (result i32)))
+  (import "fastly_http_body" "new" (func $body_new (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "x-guest")
+  (data (i32.const 32) "wat/hello")
+  (func (export "_start")
+    (drop (call $resp_new (i32.const 0)))
+    (drop (call $body_new (i32.const 4)))
+    (drop (call $status_set (i32.load (i32.const 0)) (i32.const 200)))
+    (drop (call $header_insert (i32.load (i32.const 0)) (i32.const 16) (i32.const 7) (i32.const 32) (i32.const 9)))
+    (drop (call $send (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.const 0)))))

@@ -1,0 +1,4 @@
+;; A valid module without an entry point.
+(module
+  (memory (export "memory") 1)
+  (func (export "handle")))
