@@ -16,7 +16,7 @@ type bodyReader struct {
 	rc      *http.ResponseController
 	broken  func() *BodyError // what the follower has against the body; nil for HTTP/2
 	timeout time.Duration     // per read; 0 means none
-	minRate int           // bytes a second, over the time spent waiting; 0 means none
+	minRate int               // bytes a second, over the time spent waiting; 0 means none
 
 	outer, inner *http.Request // the handler's request and that of net/http, which learns the trailers
 
@@ -24,8 +24,9 @@ type bodyReader struct {
 	waited time.Duration
 	total  int64
 
-	eof    atomic.Bool
-	failed atomic.Pointer[BodyError]
+	started atomic.Bool
+	eof     atomic.Bool
+	failed  atomic.Pointer[BodyError]
 }
 
 // rateGrace is how long a client may take before its rate is judged.
@@ -35,6 +36,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	if bad := b.failed.Load(); bad != nil {
 		return 0, bad
 	}
+	b.started.Store(true)
 	start := time.Now()
 	if b.timeout > 0 && start.Sub(b.armed) > b.timeout/4 {
 		// Not at every read: a deadline costs more than a small read does.

@@ -281,15 +281,16 @@ func (t *h2Tap) lose() {
 	t.lost = true
 	t.ready = 0
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.forget()
-	t.mu.Unlock()
 }
 
-// forget stops the decoding of names. t.mu is held.
+// forget stops the decoding of names after what is pending. t.mu is held.
 func (t *h2Tap) forget() {
-	t.decoder = nil
-	t.pending = nil
-	t.bytes = 0
+	if t.decoder != nil {
+		t.decode(nil)
+	}
+	t.decoder, t.pending, t.bytes = nil, nil, 0
 }
 
 func (t *h2Tap) headers(frame, payload []byte, flags byte, id uint32) {
@@ -434,7 +435,7 @@ func (t *h2Tap) decode(s *h2Stream) {
 		next.block = nil
 		if err != nil {
 			next.known = false
-			t.forget()
+			t.decoder, t.pending, t.bytes = nil, nil, 0
 			return
 		}
 	}

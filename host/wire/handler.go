@@ -7,9 +7,14 @@ import (
 	"time"
 )
 
-// discardTimeout bounds the time in which the rest of a body that the handler did not want must arrive for
-// the connection to be kept.
-const discardTimeout = 5 * time.Second
+const (
+	// discardTimeout bounds the time in which the rest of a body that the handler did not want must arrive
+	// for the connection to be kept.
+	discardTimeout = 5 * time.Second
+	// unaskedTimeout is the same for a client that waits for 100 Continue and did not get it. The connection
+	// is closed in any case; if the body comes nevertheless, reading it lets the response arrive.
+	unaskedTimeout = 250 * time.Millisecond
+)
 
 var markerKey = http.CanonicalHeaderKey(markerName)
 
@@ -53,7 +58,11 @@ func (s *serving) serveH1(c *serverConn, w http.ResponseWriter, r *http.Request)
 				"\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: " +
 				strconv.Itoa(len(bad.Reason)+1) + "\r\n\r\n" + bad.Reason + "\n")
 		} else if !body.eof.Load() && !c.hijacked.Load() {
-			c.Conn.SetReadDeadline(time.Now().Add(discardTimeout))
+			patience := discardTimeout
+			if !body.started.Load() && r.Header.Get("Expect") != "" {
+				patience = unaskedTimeout
+			}
+			c.Conn.SetReadDeadline(time.Now().Add(patience))
 		}
 	}()
 	s.handler.ServeHTTP(w, outer)

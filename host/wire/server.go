@@ -121,6 +121,8 @@ type serving struct {
 	mu   sync.Mutex
 	open map[*serverConn]struct{}
 	gone chan struct{} // closed when shutdown has begun and open is empty
+
+	goneOnce sync.Once
 }
 
 // maxFrame is the HTTP/2 frame size that the server accepts: the protocol's initial value, which no browser
@@ -320,10 +322,23 @@ func (v *serving) start(c *serverConn) {
 		})
 		return
 	}
+	if v.stopping() {
+		c.Close()
+		return
+	}
 	select {
 	case v.conns <- handOn:
 	case <-v.stop:
 		c.Close()
+	}
+}
+
+func (v *serving) stopping() bool {
+	select {
+	case <-v.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -406,10 +421,8 @@ func (v *serving) release() {
 func (v *serving) add(c *serverConn) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	select {
-	case <-v.stop:
+	if v.stopping() {
 		return false
-	default:
 	}
 	v.open[c] = struct{}{}
 	return true
@@ -429,17 +442,8 @@ func (v *serving) drop(c *serverConn) {
 
 // checkGone is called with v.mu held.
 func (v *serving) checkGone() {
-	if len(v.open) > 0 {
-		return
-	}
-	select {
-	case <-v.stop:
-		select {
-		case <-v.gone:
-		default:
-			close(v.gone)
-		}
-	default:
+	if len(v.open) == 0 && v.stopping() {
+		v.goneOnce.Do(func() { close(v.gone) })
 	}
 }
 
