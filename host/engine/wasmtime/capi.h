@@ -17,12 +17,13 @@ typedef struct wasmtime_context wasmtime_context_t;
 typedef struct wasmtime_caller wasmtime_caller_t;
 typedef struct wasmtime_linker wasmtime_linker_t;
 typedef struct wasmtime_instance_pre wasmtime_instance_pre_t;
+typedef struct wasmtime_val wasmtime_val_t;
 typedef struct wasmtime_call_future wasmtime_call_future_t;
 typedef struct wasmtime_pooling_allocation_config_t wasmtime_pooling_allocation_config_t;
 
 // Numbers that are macros or enumerators in the real headers; TestDeclarations compares them.
 enum {
-  CAPI_I32 = 0,
+  CAPI_I32 = 0, // of wasm_valkind_t
   CAPI_I64 = 1,
   CAPI_F32 = 2,
   CAPI_F64 = 3,
@@ -76,6 +77,7 @@ void wasmtime_config_macos_use_mach_ports_set(wasm_config_t *, bool);
 wasmtime_pooling_allocation_config_t *wasmtime_pooling_allocation_config_new(void);
 void wasmtime_pooling_allocation_config_delete(wasmtime_pooling_allocation_config_t *);
 void wasmtime_pooling_allocation_config_max_unused_warm_slots_set(wasmtime_pooling_allocation_config_t *, uint32_t);
+void wasmtime_pooling_allocation_config_table_keep_resident_set(wasmtime_pooling_allocation_config_t *, size_t);
 void wasmtime_pooling_allocation_config_total_memories_set(wasmtime_pooling_allocation_config_t *, uint32_t);
 void wasmtime_pooling_allocation_config_total_tables_set(wasmtime_pooling_allocation_config_t *, uint32_t);
 void wasmtime_pooling_allocation_config_total_stacks_set(wasmtime_pooling_allocation_config_t *, uint32_t);
@@ -126,6 +128,8 @@ wasmtime_error_t *wasmtime_linker_define_async_func(
     void (*)(void *, wasmtime_caller_t *, const wasmtime_val_t *, size_t, wasmtime_val_t *, size_t, wasm_trap_t **,
              wasmtime_async_continuation_t *),
     void *, void (*)(void *));
+bool wasmtime_linker_get(const wasmtime_linker_t *, wasmtime_context_t *, const char *, size_t, const char *, size_t,
+                         wasmtime_extern_t *);
 wasmtime_error_t *wasmtime_linker_define_unknown_imports_as_traps(wasmtime_linker_t *, wasmtime_module_t *);
 wasmtime_error_t *wasmtime_linker_instantiate_pre(const wasmtime_linker_t *, const wasmtime_module_t *,
                                                   wasmtime_instance_pre_t **);
@@ -148,6 +152,8 @@ wasmtime_call_future_t *wasmtime_instance_pre_instantiate_async(const wasmtime_i
                                                                 wasmtime_error_t **);
 wasmtime_call_future_t *wasmtime_func_call_async(wasmtime_context_t *, const wasmtime_func_t *, const wasmtime_val_t *,
                                                  size_t, wasmtime_val_t *, size_t, wasm_trap_t **, wasmtime_error_t **);
+wasmtime_error_t *wasmtime_func_call_unchecked(wasmtime_context_t *, const wasmtime_func_t *, wasmtime_val_raw_t *,
+                                               size_t, wasm_trap_t **);
 bool wasmtime_call_future_poll(wasmtime_call_future_t *);
 void wasmtime_call_future_delete(wasmtime_call_future_t *);
 

@@ -69,28 +69,6 @@ typedef struct wasmtime_extern {
   wasmtime_extern_union_t of;
 } wasmtime_extern_t;
 
-typedef struct wasmtime_externref {
-  uint64_t store_id;
-  uint32_t __private1;
-  uint32_t __private2;
-  void *__private3;
-} wasmtime_externref_t;
-
-typedef union wasmtime_valunion {
-  int32_t i32;
-  int64_t i64;
-  float f32;
-  double f64;
-  wasmtime_externref_t externref;
-  wasmtime_func_t funcref;
-  uint8_t v128[16];
-} wasmtime_valunion_t;
-
-typedef struct wasmtime_val {
-  uint8_t kind;
-  wasmtime_valunion_t of;
-} wasmtime_val_t;
-
 typedef union wasmtime_val_raw {
   int32_t i32;
   int64_t i64;

@@ -13,9 +13,9 @@
 //     thread's, so the shim moves the stack pointer back onto the thread's stack, below the frames of we_poll, calls
 //     Go there, and moves it back. The thread cannot change meanwhile: a goroutine in a call from C is
 //     locked to its thread.
-//   - One that may block is recorded, and the fiber is suspended: we_poll returns to Go, the goroutine runs the
-//     hostcall like any Go code, then polls again, perhaps on another thread. wasmtime keeps nothing
-//     about a suspended fiber in the thread. Only when the hostcall says that it is Ready is it run like the first kind.
+//   - One that may block is run like that only if it says that it is Ready. Otherwise the fiber is suspended: we_poll
+//     returns to Go, the goroutine runs the hostcall like any Go code, then polls again, perhaps on
+//     another thread. wasmtime keeps nothing about a suspended fiber in the thread.
 //
 // No Go pointer is ever kept by C: an instance is known there by a number, and all that C keeps about it is C memory.
 //

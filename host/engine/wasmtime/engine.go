@@ -3,7 +3,7 @@
 package wasmtime
 
 // #cgo CFLAGS: -O2 -Wall -Wextra -Wno-unused-parameter
-// #cgo nocallback wasmtime_engine_increment_epoch
+// #cgo nocallback we_engine_tick
 // #include <stdlib.h>
 // #include <unistd.h>
 // #include "shim.h"
@@ -56,7 +56,7 @@ var errClosed = errors.New("wasmtime: the engine is closed")
 // wasmtimeEngine is the engine.Engine. It lives until it and all that was made from it are closed.
 type wasmtimeEngine struct {
 	refs        refs
-	c           *C.wasm_engine_t
+	c           *C.we_engine
 	cfg         engine.Config
 	fingerprint string
 	ticker      *ticker
@@ -125,10 +125,10 @@ func New(cfg engine.Config) (engine.Engine, error) {
 	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
 		Version(), runtime.GOOS, runtime.GOARCH, cpuFeatures(), uint64(k.memory_reservation), uint64(k.memory_guard), tablesPerModule,
 		cfg.Exceptions, cfg.GC, cfg.ProfileGuest)
-	e.ticker = newTicker(cfg.Tick, func() { C.wasmtime_engine_increment_epoch(e.c) })
+	e.ticker = newTicker(cfg.Tick, func() { C.we_engine_tick(e.c) })
 	e.refs.init(func() {
 		e.ticker.stop()
-		C.wasm_engine_delete(e.c)
+		C.we_engine_delete(e.c)
 	})
 	return e, nil
 }

@@ -2,7 +2,6 @@
 
 package wasmtime
 
-// #cgo noescape we_inst_open
 // #cgo noescape we_call_export
 // #cgo nocallback we_cpu
 // #cgo noescape we_cpu
@@ -74,10 +73,9 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 		i.c = C.we_inst_new(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements))
 		return i, nil
 	}
-	var status C.int
-	i.c = C.we_inst_open(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements), &status)
-	if status != C.WE_DONE {
-		err := i.finish(status)
+	i.c = C.we_inst_open(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements))
+	if i.c.status != C.WE_DONE {
+		err := i.finish(i.c.status)
 		i.Close()
 		return nil, err
 	}

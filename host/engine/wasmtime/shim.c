@@ -77,7 +77,19 @@ bool we_reserve(size_t size, bool writable) {
   return true;
 }
 
-wasm_engine_t *we_engine_new(const we_config *k) {
+static void on_suspend(void *, wasmtime_caller_t *, const wasmtime_val_t *, size_t, wasmtime_val_t *, size_t,
+                       wasm_trap_t **, wasmtime_async_continuation_t *);
+
+static wasm_functype_t *function_type(const uint8_t *params, size_t nparams, const uint8_t *results, size_t nresults) {
+  wasm_valtype_vec_t p, r;
+  wasm_valtype_vec_new_uninitialized(&p, nparams);
+  for (size_t k = 0; k < nparams; k++) p.data[k] = wasm_valtype_new(params[k]);
+  wasm_valtype_vec_new_uninitialized(&r, nresults);
+  for (size_t k = 0; k < nresults; k++) r.data[k] = wasm_valtype_new(results[k]);
+  return wasm_functype_new(&p, &r);
+}
+
+we_engine *we_engine_new(const we_config *k) {
   wasm_config_t *c = wasm_config_new();
   wasmtime_config_async_support_set(c, true);
   wasmtime_config_epoch_interruption_set(c, true);
@@ -126,21 +138,38 @@ wasm_engine_t *we_engine_new(const we_config *k) {
   wasmtime_pooling_allocation_config_max_memory_size_set(p, k->memory_size);
   wasmtime_pooling_allocation_config_table_elements_set(p, k->table_elements);
   wasmtime_pooling_allocation_config_max_unused_warm_slots_set(p, k->instances);
+  // Clearing so much of a table by hand costs less than giving its pages back.
+  wasmtime_pooling_allocation_config_table_keep_resident_set(p, 32 << 10);
   wasmtime_pooling_allocation_strategy_set(c, p);
   wasmtime_pooling_allocation_config_delete(p);
-  return wasm_engine_new_with_config(c);
+
+  we_engine *e = calloc(1, sizeof *e);
+  e->engine = wasm_engine_new_with_config(c);
+  e->linker = wasmtime_linker_new(e->engine);
+  wasm_functype_t *type = function_type(NULL, 0, NULL, 0);
+  free(message_of(wasmtime_linker_define_async_func(e->linker, "", 0, "suspend", 7, type, on_suspend, NULL, NULL)));
+  wasm_functype_delete(type);
+  return e;
 }
+
+void we_engine_delete(we_engine *e) {
+  wasmtime_linker_delete(e->linker);
+  wasm_engine_delete(e->engine);
+  free(e);
+}
+
+void we_engine_tick(const we_engine *e) { wasmtime_engine_increment_epoch(e->engine); }
 
 char *we_wat2wasm(const char *wat, size_t size, wasm_byte_vec_t *out) {
   return message_of(wasmtime_wat2wasm(wat, size, out));
 }
 
-char *we_module_new(wasm_engine_t *engine, const uint8_t *wasm, size_t size, wasmtime_module_t **out) {
-  return message_of(wasmtime_module_new(engine, wasm, size, out));
+char *we_module_new(const we_engine *engine, const uint8_t *wasm, size_t size, wasmtime_module_t **out) {
+  return message_of(wasmtime_module_new(engine->engine, wasm, size, out));
 }
 
-char *we_module_load(wasm_engine_t *engine, const char *path, wasmtime_module_t **out) {
-  return message_of(wasmtime_module_deserialize_file(engine, path, out));
+char *we_module_load(const we_engine *engine, const char *path, wasmtime_module_t **out) {
+  return message_of(wasmtime_module_deserialize_file(engine->engine, path, out));
 }
 
 char *we_module_serialize(wasmtime_module_t *module, wasm_byte_vec_t *out) {
@@ -231,97 +260,64 @@ static int to_go(const we_inst *i, const we_call *c, int mode) {
   return g.answer;
 }
 
-static wasm_trap_t *end_guest(void) {
-  // Go has kept the reason.
-  return wasmtime_trap_new("ended by a hostcall", 19);
+static bool when_answered(void *env) { return ((const we_inst *)env)->answered; }
+
+static void on_suspend(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t nargs,
+                       wasmtime_val_t *results, size_t nresults, wasm_trap_t **trap,
+                       wasmtime_async_continuation_t *continuation) {
+  continuation->callback = when_answered;
+  continuation->env = wasmtime_context_get_data(wasmtime_caller_context(caller));
+  continuation->finalizer = NULL;
+}
+
+// wait_for_go suspends the guest until Go has answered c. To suspend is the privilege of async functions, but for
+// wasmtime to call one costs an allocation and several copies whether it waits or not. So hostcalls are plain
+// functions, and one that must wait calls the only async function there is. "Unchecked" is the call for that: the
+// fiber is there already, and there are no values to check.
+static bool wait_for_go(we_inst *i, const we_call *c) {
+  if (!i->has_suspend) {
+    wasmtime_extern_t e;
+    if (!wasmtime_linker_get(i->template->engine->linker, i->context, "", 0, "suspend", 7, &e)) return false;
+    i->suspend = e.of.func;
+    i->has_suspend = true;
+  }
+  i->answered = false;
+  i->waiting = c;
+  wasm_trap_t *trap = NULL;
+  wasmtime_val_raw_t none;
+  wasmtime_error_t *error = wasmtime_func_call_unchecked(i->context, &i->suspend, &none, 0, &trap);
+  i->waiting = NULL;
+  // It fails when the suspended guest is dropped.
+  if (trap != NULL) wasm_trap_delete(trap);
+  if (error != NULL) wasmtime_error_delete(error);
+  return trap == NULL && error == NULL;
 }
 
 static wasm_trap_t *on_hostcall(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t n) {
   const we_call *c = env;
   we_inst *i = wasmtime_context_get_data(wasmtime_caller_context(caller));
-  (void)n;
   for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint64_t)values[k].i64;
   see_memory(i, caller);
-  if (to_go(i, c, WE_RUN) != WE_ANSWERED) return end_guest();
+  int answer = WE_NOT_READY;
+  if (!c->may_block)
+    answer = to_go(i, c, WE_RUN);
+  else if (c->ask)
+    answer = to_go(i, c, WE_TRY);
+  if (answer == WE_NOT_READY && wait_for_go(i, c)) answer = WE_ANSWERED;
+  if (answer != WE_ANSWERED) return wasmtime_trap_new("ended by a hostcall", 19); // Go has kept the reason
   for (size_t k = 0; k < c->results; k++) values[k].i64 = (int64_t)i->slots[k];
   return NULL;
 }
 
-static void put_results(const we_inst *i, const we_call *c, wasmtime_val_t *results) {
-  for (size_t k = 0; k < c->results; k++) {
-    results[k].kind = c->result_kinds[k];
-    results[k].of.i64 = (int64_t)i->slots[k];
-  }
-}
-
-static bool at_once(void *env) {
-  (void)env;
-  return true;
-}
-
-static bool when_answered(void *env) {
-  we_inst *i = env;
-  if (!i->answered) return false;
-  put_results(i, i->waiting, i->results);
-  i->waiting = NULL;
-  return true;
-}
-
-static void on_blocking_hostcall(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t nargs,
-                                 wasmtime_val_t *results, size_t nresults, wasm_trap_t **trap,
-                                 wasmtime_async_continuation_t *continuation) {
-  const we_call *c = env;
-  we_inst *i = wasmtime_context_get_data(wasmtime_caller_context(caller));
-  (void)nargs;
-  (void)nresults;
-  for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint64_t)args[k].of.i64;
-  see_memory(i, caller);
-  continuation->env = i;
-  continuation->finalizer = NULL;
-  if (c->ask) {
-    int answer = to_go(i, c, WE_TRY);
-    if (answer != WE_NOT_READY) {
-      if (answer == WE_ANSWERED)
-        put_results(i, c, results);
-      else
-        *trap = end_guest();
-      continuation->callback = at_once;
-      return;
-    }
-  }
-  i->waiting = c;
-  i->results = results;
-  i->answered = false;
-  continuation->callback = when_answered;
-}
-
-static wasm_functype_t *function_type(const uint8_t *params, size_t nparams, const uint8_t *results, size_t nresults) {
-  wasm_valtype_vec_t p, r;
-  wasm_valtype_vec_new_uninitialized(&p, nparams);
-  for (size_t k = 0; k < nparams; k++) p.data[k] = wasm_valtype_new(params[k]);
-  wasm_valtype_vec_new_uninitialized(&r, nresults);
-  for (size_t k = 0; k < nresults; k++) r.data[k] = wasm_valtype_new(results[k]);
-  return wasm_functype_new(&p, &r);
-}
-
-we_call *we_call_new(uint32_t index, bool ask, uint16_t params, uint16_t results, const uint8_t *result_kinds) {
-  we_call *c = calloc(1, sizeof *c + results);
-  c->index = index;
-  c->ask = ask;
-  c->params = params;
-  c->results = results;
-  if (results > 0) memcpy(c->result_kinds, result_kinds, results);
-  return c;
-}
+wasmtime_linker_t *we_linker_new(const we_engine *e) { return wasmtime_linker_new(e->engine); }
 
 char *we_linker_define(wasmtime_linker_t *linker, const char *module, size_t module_size, const char *name,
-                       size_t name_size, const uint8_t *param_kinds, we_call *call, bool may_block) {
-  wasm_functype_t *type = function_type(param_kinds, call->params, call->result_kinds, call->results);
+                       size_t name_size, const uint8_t *param_kinds, const uint8_t *result_kinds, const we_call *call) {
+  we_call *c = malloc(sizeof *c);
+  *c = *call;
+  wasm_functype_t *type = function_type(param_kinds, c->params, result_kinds, c->results);
   wasmtime_error_t *error =
-      may_block ? wasmtime_linker_define_async_func(linker, module, module_size, name, name_size, type,
-                                                    on_blocking_hostcall, call, free)
-                : wasmtime_linker_define_func_unchecked(linker, module, module_size, name, name_size, type, on_hostcall,
-                                                        call, free);
+      wasmtime_linker_define_func_unchecked(linker, module, module_size, name, name_size, type, on_hostcall, c, free);
   wasm_functype_delete(type);
   return message_of(error);
 }
@@ -330,7 +326,7 @@ char *we_linker_define_traps(wasmtime_linker_t *linker, wasmtime_module_t *modul
   return message_of(wasmtime_linker_define_unknown_imports_as_traps(linker, module));
 }
 
-char *we_template_new(wasm_engine_t *engine, wasmtime_linker_t *linker, wasmtime_module_t *module, uint32_t slots,
+char *we_template_new(const we_engine *engine, wasmtime_linker_t *linker, wasmtime_module_t *module, uint32_t slots,
                       we_template **out) {
   wasmtime_instance_pre_t *pre = NULL;
   char *message = message_of(wasmtime_linker_instantiate_pre(linker, module, &pre));
@@ -353,7 +349,7 @@ we_inst *we_inst_new(const we_template *t, uint32_t handle, int64_t max_memory, 
   i->template = t;
   i->handle = handle;
   i->slots = (uint64_t *)(i + 1);
-  i->store = wasmtime_store_new(t->engine, i, NULL);
+  i->store = wasmtime_store_new(t->engine->engine, i, NULL);
   i->context = wasmtime_store_context(i->store);
   wasmtime_store_limiter(i->store, max_memory, max_table_elements, -1, -1, -1);
   wasmtime_context_set_epoch_deadline(i->context, 1);
@@ -397,12 +393,11 @@ int we_instantiate(we_inst *i) {
   return we_poll(i);
 }
 
-we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements,
-                      int *status) {
+we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements) {
   we_inst *i = we_inst_new(t, handle, max_memory, max_table_elements);
   SET_HOST_SP(i); // nothing should call Go here, but a null stack pointer is no way to find out
   i->future = wasmtime_instance_pre_instantiate_async(t->pre, i->context, &i->instance, &i->trap, &i->error);
-  *status = wasmtime_call_future_poll(i->future) ? finish(i) : WE_YIELDED;
+  i->status = wasmtime_call_future_poll(i->future) ? finish(i) : WE_YIELDED;
   return i;
 }
 

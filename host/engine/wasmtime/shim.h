@@ -18,17 +18,23 @@ typedef struct we_config {
   bool exceptions, gc, profile;
 } we_config;
 
+// we_engine is an engine and what all its instances share.
+typedef struct we_engine {
+  wasm_engine_t *engine;
+  wasmtime_linker_t *linker; // of the function that suspends
+} we_engine;
+
 // we_call is one hostcall of a template and the environment of its callback.
 typedef struct we_call {
   uint32_t index; // in the Go template's table
   uint16_t params, results;
-  bool ask;             // whether Go is asked for readiness before the guest is suspended
-  uint8_t result_kinds[]; // CAPI_I32 ...
+  bool may_block;
+  bool ask; // whether Go is asked for readiness before the guest is suspended
 } we_call;
 
 // we_template is a linked module.
 typedef struct we_template {
-  wasm_engine_t *engine;
+  const we_engine *engine;
   wasmtime_instance_pre_t *pre;
   uint32_t slots; // as many as the widest hostcall needs
 } we_template;
@@ -56,6 +62,7 @@ typedef struct we_inst {
   bool instantiated;
   bool has_memory;
   bool polling; // read by Go
+  int status;   // of we_inst_open; read by Go
 
   wasmtime_call_future_t *future;
   wasm_trap_t *trap;
@@ -63,11 +70,10 @@ typedef struct we_inst {
 
   char *host_sp; // where calls to Go run: on the stack of the thread that is in we_poll
 
-  // The hostcall for which the guest is suspended, and where its results go.
-  const we_call *waiting; // read by Go
-  wasmtime_val_t *results;
-  wasm_trap_t **trap_ret;
-  bool answered; // written by Go
+  wasmtime_func_t suspend; // looked up when it is first needed
+  bool has_suspend;
+  const we_call *waiting; // the hostcall for which the guest is suspended; read by Go
+  bool answered;          // written by Go
 
   uint64_t cpu;     // ns spent in finished polls; read by Go
   uint64_t started; // monotonic clock at the beginning of the current poll
@@ -99,19 +105,22 @@ typedef struct we_failure {
 
 // we_reserve reports whether so many bytes of address space can be had.
 bool we_reserve(size_t size, bool writable);
-wasm_engine_t *we_engine_new(const we_config *config);
+we_engine *we_engine_new(const we_config *config);
+void we_engine_delete(we_engine *engine);
+void we_engine_tick(const we_engine *engine);
 
 // The functions that answer char * give NULL or a message that the caller frees.
 char *we_wat2wasm(const char *wat, size_t size, wasm_byte_vec_t *out);
-char *we_module_new(wasm_engine_t *engine, const uint8_t *wasm, size_t size, wasmtime_module_t **out);
-char *we_module_load(wasm_engine_t *engine, const char *path, wasmtime_module_t **out);
+char *we_module_new(const we_engine *engine, const uint8_t *wasm, size_t size, wasmtime_module_t **out);
+char *we_module_load(const we_engine *engine, const char *path, wasmtime_module_t **out);
 char *we_module_serialize(wasmtime_module_t *module, wasm_byte_vec_t *out);
 
-we_call *we_call_new(uint32_t index, bool ask, uint16_t params, uint16_t results, const uint8_t *result_kinds);
+wasmtime_linker_t *we_linker_new(const we_engine *engine);
+// we_linker_define copies call.
 char *we_linker_define(wasmtime_linker_t *linker, const char *module, size_t module_size, const char *name,
-                       size_t name_size, const uint8_t *param_kinds, we_call *call, bool may_block);
+                       size_t name_size, const uint8_t *param_kinds, const uint8_t *result_kinds, const we_call *call);
 char *we_linker_define_traps(wasmtime_linker_t *linker, wasmtime_module_t *module);
-char *we_template_new(wasm_engine_t *engine, wasmtime_linker_t *linker, wasmtime_module_t *module, uint32_t slots,
+char *we_template_new(const we_engine *engine, wasmtime_linker_t *linker, wasmtime_module_t *module, uint32_t slots,
                       we_template **out);
 void we_template_delete(we_template *t);
 
@@ -119,8 +128,8 @@ void we_template_delete(we_template *t);
 // the module has a start function, WE_WAITING or WE_YIELDED: then go on with we_poll.
 we_inst *we_inst_new(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements);
 int we_instantiate(we_inst *i);
-// we_inst_open is both for modules without a start function.
-we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements, int *status);
+// we_inst_open is both for modules without a start function; the answer is in we_inst.status.
+we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory, int64_t max_table_elements);
 int we_call_export(we_inst *i, const char *name, size_t name_size);
 int we_poll(we_inst *i);
 void we_inst_delete(we_inst *i);

@@ -46,7 +46,7 @@ func (m *module) Link(calls []engine.Hostcall, opts engine.LinkOptions) (engine.
 		table[importName{calls[i].Module, calls[i].Name}] = &calls[i]
 	}
 	t := &template{engine: m.engine, facts: m.facts}
-	linker := C.wasmtime_linker_new(m.engine.c)
+	linker := C.we_linker_new(m.engine.c)
 	defer C.wasmtime_linker_delete(linker)
 	types := make(map[importName]engine.FuncType)
 	for _, im := range m.ModuleImports {
@@ -123,9 +123,15 @@ func (t *template) define(linker *C.wasmtime_linker_t, h *engine.Hostcall) error
 	if err = errors.Join(err, err2); err != nil {
 		return fmt.Errorf("wasmtime: hostcall %s.%s: %w", h.Module, h.Name, err)
 	}
-	c := C.we_call_new(C.uint32_t(len(t.calls)), C.bool(h.Ready != nil), C.uint16_t(len(params)), C.uint16_t(len(results)), unsafe.SliceData(results))
+	c := C.we_call{
+		index:     C.uint32_t(len(t.calls)),
+		params:    C.uint16_t(len(params)),
+		results:   C.uint16_t(len(results)),
+		may_block: C.bool(h.MayBlock),
+		ask:       C.bool(h.Ready != nil),
+	}
 	err = takeError(C.we_linker_define(linker, cString(h.Module), C.size_t(len(h.Module)), cString(h.Name), C.size_t(len(h.Name)),
-		unsafe.SliceData(params), c, C.bool(h.MayBlock)))
+		unsafe.SliceData(params), unsafe.SliceData(results), &c))
 	if err != nil {
 		return err
 	}

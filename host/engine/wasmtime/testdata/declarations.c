@@ -19,12 +19,6 @@
 #define wasmtime_extern_union_t own_wasmtime_extern_union_t
 #define wasmtime_extern own_wasmtime_extern
 #define wasmtime_extern_t own_wasmtime_extern_t
-#define wasmtime_externref own_wasmtime_externref
-#define wasmtime_externref_t own_wasmtime_externref_t
-#define wasmtime_valunion own_wasmtime_valunion
-#define wasmtime_valunion_t own_wasmtime_valunion_t
-#define wasmtime_val own_wasmtime_val
-#define wasmtime_val_t own_wasmtime_val_t
 #define wasmtime_val_raw own_wasmtime_val_raw
 #define wasmtime_val_raw_t own_wasmtime_val_raw_t
 #define wasmtime_async_continuation_t own_wasmtime_async_continuation_t
@@ -46,12 +40,6 @@
 #undef wasmtime_extern_union_t
 #undef wasmtime_extern
 #undef wasmtime_extern_t
-#undef wasmtime_externref
-#undef wasmtime_externref_t
-#undef wasmtime_valunion
-#undef wasmtime_valunion_t
-#undef wasmtime_val
-#undef wasmtime_val_t
 #undef wasmtime_val_raw
 #undef wasmtime_val_raw_t
 #undef wasmtime_async_continuation_t
@@ -82,13 +70,6 @@ SAME_FIELD(wasmtime_extern_t, kind);
 SAME_FIELD(wasmtime_extern_t, of);
 SAME_FIELD(wasmtime_extern_t, of.func);
 SAME_FIELD(wasmtime_extern_t, of.memory);
-SAME_TYPE(wasmtime_val_t);
-SAME_FIELD(wasmtime_val_t, kind);
-SAME_FIELD(wasmtime_val_t, of);
-SAME_FIELD(wasmtime_val_t, of.i32);
-SAME_FIELD(wasmtime_val_t, of.i64);
-SAME_FIELD(wasmtime_val_t, of.f32);
-SAME_FIELD(wasmtime_val_t, of.f64);
 SAME_TYPE(wasmtime_val_raw_t);
 SAME_FIELD(wasmtime_val_raw_t, i32);
 SAME_FIELD(wasmtime_val_raw_t, i64);
@@ -103,11 +84,7 @@ SAME_FIELD(wasmtime_async_continuation_t, finalizer);
 #include "capi.h"
 
 #define SAME_NUMBER(own, real) _Static_assert((int)own == (int)real, #own)
-SAME_NUMBER(CAPI_I32, WASMTIME_I32);
-SAME_NUMBER(CAPI_I64, WASMTIME_I64);
-SAME_NUMBER(CAPI_F32, WASMTIME_F32);
-SAME_NUMBER(CAPI_F64, WASMTIME_F64);
-SAME_NUMBER(CAPI_I32, WASM_I32); // also used as wasm_valkind_t
+SAME_NUMBER(CAPI_I32, WASM_I32);
 SAME_NUMBER(CAPI_I64, WASM_I64);
 SAME_NUMBER(CAPI_F32, WASM_F32);
 SAME_NUMBER(CAPI_F64, WASM_F64);
