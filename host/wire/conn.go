@@ -44,8 +44,7 @@ const (
 	numPhases
 )
 
-// serverConn is a connection in clear text, above TLS if there is TLS. net/http and net/http2 read requests
-// from it.
+// serverConn is a connection in clear text, above TLS if there is TLS. net/http reads requests from it.
 type serverConn struct {
 	net.Conn          // raw, or the *tls.Conn on it once the handshake is done
 	raw      net.Conn // what the listener gave
@@ -181,7 +180,7 @@ func (c *serverConn) setPhase(p phase) {
 	c.srv.count[p].Add(1)
 }
 
-// stateChanged is the ConnState hook of net/http and net/http2.
+// stateChanged is the ConnState hook of net/http.
 func stateChanged(nc net.Conn, state http.ConnState) {
 	c := baseConn(nc)
 	if c == nil {

@@ -2,8 +2,7 @@
 // connection tells about the client behind it.
 //
 // Server speaks HTTP/1.1, HTTP/2 over TLS and HTTP/2 with prior knowledge in clear text, on top of
-// net/http and golang.org/x/net/http2. Between them and the socket it follows the bytes that the client
-// sends, for two reasons. It keeps facts that net/http drops: the header names as they were written, the
+// net/http. Between it and the socket it follows the bytes that the client sends, for two reasons. It keeps facts that net/http drops: the header names as they were written, the
 // ClientHello, the HTTP/2 connection preface. And it refuses what two HTTP implementations could read in
 // two ways (request smuggling), which net/http in part still accepts.
 //

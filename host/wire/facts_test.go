@@ -21,8 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/edgewasm/wasmedge/host/wire"
 )
 
@@ -32,12 +30,11 @@ func ask(t *testing.T, s *wire.Server, client *tls.Config) (*wire.Facts, error) 
 	facts := make(chan *wire.Facts, 1)
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { facts <- wire.FromRequest(r) })
 	addr := start(t, s)
-	var rt http.RoundTripper = &http.Transport{TLSClientConfig: client, DisableKeepAlives: true}
-	if len(client.NextProtos) > 0 && client.NextProtos[0] == "h2" {
-		h2 := &http2.Transport{TLSClientConfig: client}
-		t.Cleanup(h2.CloseIdleConnections)
-		rt = h2
-	}
+	var p http.Protocols
+	p.SetHTTP1(client.NextProtos[0] != "h2")
+	p.SetHTTP2(client.NextProtos[0] == "h2")
+	rt := &http.Transport{Protocols: &p, TLSClientConfig: client}
+	t.Cleanup(rt.CloseIdleConnections)
 	res, err := (&http.Client{Transport: rt}).Get("https://" + addr)
 	if err != nil {
 		return nil, err

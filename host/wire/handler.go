@@ -23,11 +23,13 @@ func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, _ := r.Context().Value(connKey).(*serverConn)
 	switch {
 	case c == nil:
-		refuse(w, refuseDesync)
-	case c.tap != nil:
+		refuse(w, refuseDesync) // never
+	case c.tap == nil:
+		s.serveH1(c, w, r)
+	case r.ProtoMajor == 2:
 		s.serveH2(c, w, r)
 	default:
-		s.serveH1(c, w, r)
+		refuse(w, refuseDesync)
 	}
 }
 
@@ -48,7 +50,8 @@ func (s *serving) serveH1(c *serverConn, w http.ResponseWriter, r *http.Request)
 	}
 	// Without this, net/http reads the body to its end before the first byte of the response goes out.
 	w.(interface{ EnableFullDuplex() error }).EnableFullDuplex()
-	outer, body := s.withBody(w, r)
+	outer := r.WithContext(r.Context())
+	body := s.wrapBody(w, r, outer)
 	body.broken = func() *BodyError { return c.follow.failed }
 	sent := c.sent.Load()
 	defer func() {
@@ -79,22 +82,22 @@ func (s *serving) serveH2(c *serverConn, w http.ResponseWriter, r *http.Request)
 		refuse(w, why)
 		return
 	}
-	ctx := context.WithValue(r.Context(), factsKey, f)
+	r.TLS = c.facts.tls
+	outer := r.WithContext(context.WithValue(r.Context(), factsKey, f))
 	if r.ContentLength == 0 {
-		s.handler.ServeHTTP(w, r.WithContext(ctx))
+		s.handler.ServeHTTP(w, outer)
 		return
 	}
-	outer, body := s.withBody(w, r.WithContext(ctx))
+	body := s.wrapBody(w, r, outer)
 	s.handler.ServeHTTP(w, outer)
 	if bad := body.failed.Load(); bad != nil {
 		w.WriteHeader(bad.Status) // does nothing when the handler has answered
 	}
 }
 
-// withBody gives the handler a copy of the request: net/http finds out from the original's body whether it
-// has to send 100 Continue.
-func (s *serving) withBody(w http.ResponseWriter, r *http.Request) (*http.Request, *bodyReader) {
-	outer := r.WithContext(r.Context())
+// wrapBody guards the body of outer, a copy of r. It must be a copy: net/http finds out from the body of
+// its own request whether to send 100 Continue.
+func (s *serving) wrapBody(w http.ResponseWriter, r, outer *http.Request) *bodyReader {
 	body := &bodyReader{
 		ReadCloser: r.Body,
 		rc:         http.NewResponseController(w),
@@ -104,10 +107,10 @@ func (s *serving) withBody(w http.ResponseWriter, r *http.Request) (*http.Reques
 		inner:      r,
 	}
 	outer.Body = body
-	return outer, body
+	return body
 }
 
-// checkH2 holds a request of HTTP/2 to the rules that the follower has for HTTP/1, where net/http2 does not.
+// checkH2 holds a request of HTTP/2 to the rules that the follower has for HTTP/1, where net/http does not.
 func (s *serving) checkH2(r *http.Request) *refusal {
 	lim := &s.limits
 	switch {
@@ -124,7 +127,7 @@ func (s *serving) checkH2(r *http.Request) *refusal {
 		if len(lengths) > 1 {
 			return refuseLengths
 		}
-		// net/http2 holds a body to its length, but not the lack of one.
+		// net/http holds a body to its length, but not the lack of one.
 		if n, err := strconv.ParseUint(lengths[0], 10, 63); err != nil || r.ContentLength == 0 && n != 0 {
 			return refuseLength
 		}

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // Server is the downstream server. Handler must be set; the other fields' zero values mean what each field
@@ -102,16 +100,15 @@ type serving struct {
 	limits       limits
 	tls          *tls.Config // nil in clear text
 	recordCert   bool
-	h2           *http2.Server // nil without HTTP/2
 	h2c          bool
-	frame        int // longest HTTP/2 frame accepted
-	http         *http.Server
+	h1, h2       *http.Server // h2 is nil without HTTP/2
 	headTimeout  time.Duration
 	bodyTimeout  time.Duration
 	writeTimeout time.Duration
 	minBodyRate  int
 
-	conns    chan net.Conn // HTTP/1 connections for net/http
+	h1conns  chan net.Conn // for h1
+	h2conns  chan net.Conn // for h2
 	slots    chan struct{} // nil without a bound
 	stop     chan struct{} // closed when shutdown begins
 	accepted atomic.Uint64
@@ -153,8 +150,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	s.current.Store(v)
-	served := make(chan error, 1)
-	go func() { served <- v.http.Serve(connListener{v, l.Addr()}) }()
+	var served sync.WaitGroup
+	served.Go(func() { v.h1.Serve(connListener{v, v.h1conns, l.Addr()}) })
+	if v.h2 != nil {
+		served.Go(func() { v.h2.Serve(connListener{v, v.h2conns, l.Addr()}) })
+	}
 	accepted := make(chan error, 1)
 	go func() { accepted <- v.accept(l) }()
 	if s.Ready != nil {
@@ -173,7 +173,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		drain = 30 * time.Second
 	}
 	drainErr := v.shutdown(max(drain, 0))
-	<-served
+	served.Wait()
 	return errors.Join(err, drainErr)
 }
 
@@ -196,12 +196,12 @@ func (s *Server) prepare() (*serving, error) {
 			head:    orDefault(s.MaxHead, 1<<20),
 			headers: orDefault(s.MaxHeaders, 1000),
 		},
-		frame:        maxFrame,
 		headTimeout:  orDefault(s.ReadHeaderTimeout, 10*time.Second),
 		bodyTimeout:  orDefault(s.BodyTimeout, 30*time.Second),
 		writeTimeout: orDefault(s.WriteTimeout, 60*time.Second),
 		minBodyRate:  s.MinBodyRate,
-		conns:        make(chan net.Conn),
+		h1conns:      make(chan net.Conn),
+		h2conns:      make(chan net.Conn),
 		stop:         make(chan struct{}),
 		open:         make(map[*serverConn]struct{}),
 		gone:         make(chan struct{}),
@@ -209,33 +209,20 @@ func (s *Server) prepare() (*serving, error) {
 	if n := orDefault(s.MaxConnections, 16384); n > 0 {
 		v.slots = make(chan struct{}, n)
 	}
-	errorLog := s.ErrorLog
-	if errorLog == nil {
-		errorLog = log.New(io.Discard, "", 0)
-	}
-	v.http = &http.Server{
-		Handler:                      v,
-		ReadHeaderTimeout:            v.headTimeout,
-		IdleTimeout:                  orDefault(s.IdleTimeout, 75*time.Second),
-		MaxHeaderBytes:               v.limits.head,
-		ErrorLog:                     errorLog,
-		ConnState:                    stateChanged,
-		DisableGeneralOptionsHandler: true, // the handler answers OPTIONS *
-		TLSNextProto:                 map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey, baseConn(c))
-		},
-	}
+	v.h1 = v.httpServer(s)
+	v.h1.Protocols = new(http.Protocols)
+	v.h1.Protocols.SetHTTP1(true)
 	if !s.NoHTTP2 {
-		v.h2 = &http2.Server{
-			MaxConcurrentStreams:      uint32(orDefault(s.MaxStreams, 250)),
+		// TLS is done before net/http gets to see a connection, so that even there it finds HTTP/2 with
+		// prior knowledge in clear text.
+		v.h2 = v.httpServer(s)
+		v.h2.Protocols = new(http.Protocols)
+		v.h2.Protocols.SetUnencryptedHTTP2(true)
+		v.h2.HTTP2 = &http.HTTP2Config{
+			MaxConcurrentStreams:      orDefault(s.MaxStreams, 250),
 			MaxReadFrameSize:          maxFrame,
 			MaxDecoderHeaderTableSize: h2TableSize,
-			IdleTimeout:               v.http.IdleTimeout,
 			WriteByteTimeout:          max(v.writeTimeout, 0),
-		}
-		if err := http2.ConfigureServer(v.http, v.h2); err != nil {
-			return nil, fmt.Errorf("wire: %w", err)
 		}
 	}
 	v.h2c = v.h2 != nil && !s.NoH2C
@@ -247,6 +234,26 @@ func (s *Server) prepare() (*serving, error) {
 		v.recordCert = s.TLS.ClientAuth != NoClientCert
 	}
 	return v, nil
+}
+
+// httpServer gives a net/http server with what both protocols share.
+func (v *serving) httpServer(s *Server) *http.Server {
+	errorLog := s.ErrorLog
+	if errorLog == nil {
+		errorLog = log.New(io.Discard, "", 0)
+	}
+	return &http.Server{
+		Handler:                      v,
+		ReadHeaderTimeout:            v.headTimeout,
+		IdleTimeout:                  orDefault(s.IdleTimeout, 75*time.Second),
+		MaxHeaderBytes:               v.limits.head,
+		ErrorLog:                     errorLog,
+		ConnState:                    stateChanged,
+		DisableGeneralOptionsHandler: true, // the handler answers OPTIONS *
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey, baseConn(c))
+		},
+	}
 }
 
 // accept takes connections until the listener is closed.
@@ -303,7 +310,9 @@ func (v *serving) start(c *serverConn) {
 			return
 		}
 		isH2 = c.facts.tls.NegotiatedProtocol == "h2"
-		handOn = tlsServerConn{c}
+		if !isH2 {
+			handOn = tlsServerConn{c}
+		}
 	} else if v.h2c {
 		var err error
 		if isH2, err = c.sniff(); err != nil {
@@ -312,22 +321,17 @@ func (v *serving) start(c *serverConn) {
 		}
 	}
 	c.Conn.SetDeadline(time.Time{})
-	if isH2 {
-		c.tap = newH2Tap(rawReader{c}, v.frame, 2*v.limits.head)
-		defer c.Close()
-		v.h2.ServeConn(handOn, &http2.ServeConnOpts{
-			Context:    context.WithValue(context.Background(), connKey, c),
-			BaseConfig: v.http,
-			Handler:    v,
-		})
-		return
-	}
 	if v.stopping() {
 		c.Close()
 		return
 	}
+	conns := v.h1conns
+	if isH2 {
+		c.tap = newH2Tap(rawReader{c}, maxFrame, 2*v.limits.head)
+		conns = v.h2conns
+	}
 	select {
-	case v.conns <- handOn:
+	case conns <- handOn:
 	case <-v.stop:
 		c.Close()
 	}
@@ -356,6 +360,9 @@ func (v *serving) handshake(c *serverConn) error {
 		return err
 	}
 	state := tc.ConnectionState()
+	if state.NegotiatedProtocol == "h2" && state.Version < tls.VersionTLS12 {
+		return errors.New("wire: HTTP/2 over a TLS version before 1.2") // RFC 9113 section 9.2
+	}
 	c.Conn = tc
 	c.facts.tls = &state
 	c.facts.hello = recorder.rec.message()
@@ -393,15 +400,16 @@ func (c *serverConn) sniff() (isH2 bool, err error) {
 	}
 }
 
-// connListener gives net/http the connections that speak HTTP/1.
+// connListener gives net/http the connections that speak its protocol.
 type connListener struct {
-	v    *serving
-	addr net.Addr
+	v     *serving
+	conns chan net.Conn
+	addr  net.Addr
 }
 
 func (l connListener) Accept() (net.Conn, error) {
 	select {
-	case c := <-l.v.conns:
+	case c := <-l.conns:
 		return c, nil
 	case <-l.v.stop:
 		return nil, net.ErrClosed
@@ -465,7 +473,12 @@ func (v *serving) shutdown(drain time.Duration) error {
 
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	v.http.Shutdown(ctx) // its error is that of ctx, which is looked at below
+	var both sync.WaitGroup // their errors are that of ctx, which is looked at below
+	both.Go(func() { v.h1.Shutdown(ctx) })
+	if v.h2 != nil {
+		both.Go(func() { v.h2.Shutdown(ctx) })
+	}
+	both.Wait()
 	var err error
 	select {
 	case <-v.gone:
@@ -482,7 +495,10 @@ func (v *serving) shutdown(drain time.Duration) error {
 		for _, c := range left {
 			c.raw.Close() // whoever serves the connection notices and calls Close
 		}
-		v.http.Close()
+		v.h1.Close()
+		if v.h2 != nil {
+			v.h2.Close()
+		}
 	}
 	return err
 }

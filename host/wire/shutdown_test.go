@@ -50,16 +50,9 @@ func TestShutdownClosesThePortAndLetsRequestsFinish(t *testing.T) {
 				url = "https://"
 			}
 			addr, stop, done := serve(t, s)
-			var rt http.RoundTripper = &http.Transport{TLSClientConfig: insecure("http/1.1")}
-			if tr.h2 {
-				var p http.Protocols
-				p.SetUnencryptedHTTP2(!tr.tls)
-				p.SetHTTP2(tr.tls)
-				rt = &http.Transport{Protocols: &p, TLSClientConfig: insecure("h2")}
-			}
 			answer := make(chan string, 1)
 			go func() {
-				res, err := (&http.Client{Transport: rt}).Get(url + addr)
+				res, err := tr.client(t).Get(url + addr)
 				if err != nil {
 					answer <- err.Error()
 					return
@@ -110,10 +103,7 @@ func TestShutdownAbortsWhatOutlastsTheDrain(t *testing.T) {
 			ended <- true
 		})}
 		addr, stop, done := serve(t, s)
-		var p http.Protocols
-		p.SetUnencryptedHTTP2(h2)
-		p.SetHTTP1(!h2)
-		go (&http.Client{Transport: &http.Transport{Protocols: &p}}).Get("http://" + addr)
+		go transport{h2: h2}.client(t).Get("http://" + addr)
 		<-started
 		stop()
 		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
@@ -233,9 +223,7 @@ func TestHTTP2MayBeTurnedOff(t *testing.T) {
 		t.Errorf("the preface was answered %d", res.StatusCode)
 	}
 	addr = start(t, &wire.Server{NoH2C: true, TLS: &wire.TLSConfig{}, Handler: http.HandlerFunc(namesHandler)})
-	rt := &http2.Transport{TLSClientConfig: insecure("h2")}
-	defer rt.CloseIdleConnections()
-	res, err := (&http.Client{Transport: rt}).Get("https://" + addr)
+	res, err := transport{tls: true, h2: true}.client(t).Get("https://" + addr)
 	if err != nil {
 		t.Fatal(err)
 	}
