@@ -46,6 +46,8 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 		b.Abandon(abi.ErrReaderGone)
 		if x.r.Context().Err() != nil {
 			x.cancel(ErrClientGone)
+		} else {
+			control.Flush() // the client gets what there is before the connection breaks
 		}
 		x.leaveUpload()
 		panic(http.ErrAbortHandler)
