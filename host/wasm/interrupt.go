@@ -105,11 +105,11 @@ type interrupter struct {
 	added    uint32
 	funcs    []funcFacts
 	events   []event // of all functions, in code order
-	err      error
+	targets  []int32 // of branches within loops: the innermost loop at the target, or -1
 
-	typeTick, typeInterrupt, typeGrow uint32 // type indices
-	counter                           uint32 // global index
-	tick                              uint32 // function index of the helper, in the result
+	typeTick, typeInterrupt, typeRefill, typeGrow uint32 // type indices
+	counter                                       uint32 // global index
+	tick                                          uint32 // function index in the result of the first of two helpers
 }
 
 // shift gives a function's index in the result.
@@ -173,10 +173,11 @@ func (x *interrupter) rewrite() ([]byte, error) {
 		return nil
 	}
 	next := 1 // rank to emit next
+	var customs []Section
 	for _, s := range m.Sections {
 		if s.ID == SectionCustom {
 			if s, keep := x.custom(s); keep {
-				out = append(out, s)
+				customs = append(customs, s) // made sections come before, so that names stay last
 			}
 			continue
 		}
@@ -185,6 +186,8 @@ func (x *interrupter) rewrite() ([]byte, error) {
 				return nil, err
 			}
 		}
+		out = append(out, customs...)
+		customs = customs[:0]
 		if err := emit(s, true); err != nil {
 			return nil, err
 		}
@@ -195,7 +198,7 @@ func (x *interrupter) rewrite() ([]byte, error) {
 			return nil, err
 		}
 	}
-	return Encode(out), nil
+	return Encode(append(out, customs...)), nil
 }
 
 func atRank(r int) SectionID {
@@ -239,11 +242,11 @@ func splitCount(s Section, ok bool) (uint32, []byte) {
 func (x *interrupter) types(s Section, ok bool) ([]byte, error) {
 	n, rest := splitCount(s, ok)
 	next := uint32(len(x.m.Types))
-	x.typeTick, x.typeInterrupt = next, next+1
-	more := []byte{formFunc, 0, 0, formFunc, 0, 1, byte(engine.I32)}
-	n += 2
+	x.typeTick, x.typeInterrupt, x.typeRefill = next, next+1, next+2
+	more := []byte{formFunc, 0, 0, formFunc, 0, 1, byte(engine.I32), formFunc, 1, byte(engine.I32), 1, byte(engine.I32)}
+	n += 3
 	if x.opt.Grow != "" {
-		x.typeGrow = next + 2
+		x.typeGrow = next + 3
 		more = append(more, formFunc, 3, byte(engine.I32), byte(engine.I32), byte(engine.I32), 1, byte(engine.I32))
 		n++
 	}
@@ -266,7 +269,8 @@ func (x *interrupter) imports(s Section, ok bool) ([]byte, error) {
 
 func (x *interrupter) functions(s Section, ok bool) ([]byte, error) {
 	n, rest := splitCount(s, ok)
-	return AppendU32(append(AppendU32(nil, n+1), rest...), x.typeTick), nil
+	b := AppendU32(append(AppendU32(nil, n+2), rest...), x.typeTick)
+	return AppendU32(b, x.typeRefill), nil
 }
 
 func (x *interrupter) tables(s Section, ok bool) ([]byte, error) {
@@ -277,7 +281,7 @@ func (x *interrupter) tables(s Section, ok bool) ([]byte, error) {
 	for _, t := range x.m.Tables {
 		if t.Init != nil {
 			b := AppendU32(nil, n)
-			r := &reader{b: rest, base: s.Offset + len(s.Body) - len(rest), section: "table"}
+			r := &reader{b: rest, base: s.Offset + len(s.Body) - len(rest), section: "table", types: len(x.m.Types)}
 			for i := uint32(0); i < n && r.err == nil; i++ {
 				start := r.pos
 				hasInit := r.b[r.pos] == 0x40
@@ -300,7 +304,7 @@ func (x *interrupter) tables(s Section, ok bool) ([]byte, error) {
 func (x *interrupter) globals(s Section, ok bool) ([]byte, error) {
 	n, rest := splitCount(s, ok)
 	b := AppendU32(nil, n+1)
-	r := &reader{b: rest, base: s.Offset + len(s.Body) - len(rest), section: "global"}
+	r := &reader{b: rest, base: s.Offset + len(s.Body) - len(rest), section: "global", types: len(x.m.Types)}
 	for i := uint32(0); i < n && r.err == nil; i++ {
 		start := r.pos
 		readGlobalType(r)
@@ -372,7 +376,7 @@ func (x *interrupter) elements(s Section, ok bool) ([]byte, error) {
 	if !ok {
 		return nil, nil
 	}
-	r := &reader{b: s.Body, base: s.Offset, section: "element"}
+	r := &reader{b: s.Body, base: s.Offset, section: "element", types: len(x.m.Types)}
 	n := r.count(3, "element segments")
 	b := AppendU32(make([]byte, 0, len(s.Body)+len(s.Body)/8), uint32(n))
 	for i := 0; i < n && r.err == nil; i++ {

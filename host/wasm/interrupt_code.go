@@ -4,19 +4,35 @@ import "github.com/edgewasm/wasmedge/host/engine"
 
 // funcFacts is what scan finds out about one defined function.
 type funcFacts struct {
-	start      int // offset of the body in the code section
-	body       int // of the code, behind the local declarations
-	end        int
-	first, n   int // its events
-	locals     uint32
-	cost       uint32 // of what is in no loop
-	entry      uint32 // weight of the check at its entry; 0 means none
-	indirect   bool   // calls by table or reference
-	cyclic     bool   // the target of a call that closes a cycle
-	scratch    bool   // needs a local for lengths
-	scratchTab bool   // and one for a table.grow's reference, of this type
-	refType    engine.ValueType
-	state      visit
+	start    int // offset of the body in the code section
+	body     int // of the code, behind the local declarations
+	end      int
+	first, n int // its events
+	locals   uint32
+	cost     uint32           // of what is in no loop
+	entry    uint32           // weight of the check at its entry; 0 means none
+	indirect bool             // calls by table or reference
+	cyclic   bool             // the target of a call that closes a cycle
+	length   bool             // needs a local for lengths
+	chunked  bool             // needs a local for what is left of a chunk
+	ref      engine.ValueType // needs a local for a reference of this type, unless 0
+	state    visit
+}
+
+// Indices of the locals that are added: a length, a reference, what is left of a chunk.
+func (f *funcFacts) lengthLocal() uint32 { return f.locals }
+
+func (f *funcFacts) refLocal() uint32 { return f.locals + 1 }
+
+func (f *funcFacts) chunkLocal() uint32 {
+	n := f.locals
+	if f.length {
+		n++
+	}
+	if f.ref != 0 {
+		n++
+	}
+	return n
 }
 
 type visit byte
@@ -31,22 +47,29 @@ const (
 type eventKind byte
 
 const (
-	eventCall   eventKind = iota // call, return_call: the index shifts
-	eventRef                     // ref.func: likewise
-	eventLoop                    // a loop: check behind it
-	eventBulk                    // charge by length, then check, before it
-	eventGrowTable               // table.grow: ask the host before
-	eventGrowMemory              // memory.grow: likewise
+	eventCall       eventKind = iota // call, return_call: the index shifts
+	eventRef                         // ref.func: likewise
+	eventLoop                        // a loop: check behind it
+	eventLoopEnd                     // and its end
+	eventBranch                      // an instruction with labels: they shift when loops around it get more blocks
+	eventBulk                        // charge by length, then check, before it
+	eventGrowTable                   // table.grow: ask the host before
+	eventGrowMemory                  // memory.grow: likewise
 )
 
 type event struct {
-	kind   eventKind
-	shift  uint8  // of eventBulk: length to units
+	kind  eventKind
+	shift uint8 // eventBulk: length to units
+	// eventLoop: it calls nothing, not even in loops inside, so that a check of its own form is worth it.
+	tight  bool
+	around bool   // eventLoop: there are loops inside
+	copies uint8  // eventLoop: how often the body of a tight loop is written
 	pos    int    // offset in the code section of the instruction
 	end    int    // and behind it
-	index  uint32 // function or table
+	index  uint32 // function or table; eventLoopEnd: event of the loop; eventBranch: first of its targets
 	owner  int32  // event of the innermost loop around it; -1 for none
 	weight uint32 // eventLoop: cost of its body while scanning, then the weight of the check
+	depth  uint32 // eventLoop: how many tight loops there are from it outwards
 }
 
 // scan decodes all code.
@@ -55,10 +78,10 @@ func (x *interrupter) scan() error {
 	if !ok {
 		return nil
 	}
-	r := &reader{b: s.Body, base: s.Offset, section: "code"}
+	r := &reader{b: s.Body, base: s.Offset, section: "code", types: len(x.m.Types)}
 	n := r.count(2, "function bodies")
 	x.funcs = make([]funcFacts, n)
-	var ctl []int32
+	var ctl []frame
 	for i := range x.funcs {
 		size := int(r.u32("the size of a function body"))
 		start := r.pos
@@ -67,7 +90,7 @@ func (x *interrupter) scan() error {
 			return r.err
 		}
 		// The body is read through a reader of its own: it ends where its size says.
-		f := &reader{b: s.Body[:r.pos], pos: start, base: s.Offset, section: "code"}
+		f := &reader{b: s.Body[:r.pos], pos: start, base: s.Offset, section: "code", types: len(x.m.Types)}
 		ctl = x.scanBody(f, &x.funcs[i], x.m.Types[x.m.Funcs[i]], ctl[:0])
 		if err := f.done(); err != nil {
 			return err
@@ -76,8 +99,14 @@ func (x *interrupter) scan() error {
 	return r.done()
 }
 
-// scanBody decodes one function. ctl is reused: for each open block the innermost loop's event, or -1.
-func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl []int32) []int32 {
+// frame is an open block.
+type frame struct {
+	loop int32 // event of the innermost loop, this one included; -1 for none
+	is   bool  // it is that loop
+}
+
+// scanBody decodes one function. ctl is reused.
+func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl []frame) []frame {
 	m := x.m
 	f.start = r.pos
 	locals := uint64(len(typ.Params))
@@ -90,13 +119,15 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 		}
 	}
 	f.locals, f.body, f.first = uint32(locals), r.pos, len(x.events)
-	depthOK := func(depth uint32) {
+	target := func(depth uint32) {
 		if uint64(depth) >= uint64(len(ctl)) {
 			r.fail(r.pos, ErrMalformed, "expected a label below %d, found %d", len(ctl), depth)
+			return
 		}
+		x.targets = append(x.targets, ctl[len(ctl)-1-int(depth)].loop)
 	}
 	loop := int32(-1)
-	ctl = append(ctl, loop)
+	ctl = append(ctl, frame{loop: loop})
 	charge := func(c uint32) {
 		p := &f.cost
 		if loop >= 0 {
@@ -108,47 +139,79 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 		e.end, e.owner = r.pos, loop
 		x.events = append(x.events, e)
 	}
+	calls := func() { // the innermost loop is not tight; those around it hear of it at its end
+		if loop >= 0 {
+			x.events[loop].tight = false
+		}
+	}
 	var in instr
 	for r.err == nil {
-		r.next(&in, depthOK)
+		targets := len(x.targets)
+		r.next(&in, target)
 		if r.err != nil {
 			break
+		}
+		if len(x.targets) > targets {
+			if loop >= 0 {
+				record(event{kind: eventBranch, pos: in.start, index: uint32(targets)})
+			} else {
+				x.targets = x.targets[:targets]
+			}
 		}
 		cost := uint32(1)
 		switch in.op {
 		case opBlock, opIf, opTryTable, opLoop:
 			if in.block >= 0 && !m.IsFunc(uint32(min(in.block, 1<<32-1))) {
 				r.fail(in.start, ErrMalformed, "expected a block type, found type %d, the module has %d", in.block, len(m.Types))
+				break
 			}
 			switch in.op {
 			case opLoop:
-				record(event{kind: eventLoop, pos: in.start})
+				// A loop with parameters cannot be left and entered again without them.
+				record(event{kind: eventLoop, pos: in.start, tight: in.block < 0 || len(m.Types[in.block].Params) == 0})
 				loop = int32(len(x.events) - 1)
 			case opTryTable:
 				cost = costTryTable
+				calls()
 			}
-			ctl = append(ctl, loop)
+			ctl = append(ctl, frame{loop, in.op == opLoop})
 		case opEnd:
 			cost = 0
+			top := ctl[len(ctl)-1]
 			ctl = ctl[:len(ctl)-1]
 			if len(ctl) == 0 {
 				f.end, f.n = r.pos, len(x.events)-f.first
 				return ctl
 			}
-			loop = ctl[len(ctl)-1]
+			if top.is {
+				record(event{kind: eventLoopEnd, pos: in.start, index: uint32(loop)})
+				inner := &x.events[loop]
+				loop = ctl[len(ctl)-1].loop
+				if loop >= 0 {
+					x.events[loop].around = true
+				}
+				if inner.tight {
+					f.chunked = true
+				} else if loop >= 0 {
+					x.events[loop].tight = false
+				}
+			}
 		case opCall, opReturnCall:
 			m.checkIndex(r, in.start, in.index, m.NumFuncs(), "function")
 			cost = costCall
 			if in.index < x.imported {
 				cost = costImport
 			}
+			calls()
 			record(event{kind: eventCall, pos: in.start, index: in.index})
 		case opCallIndirect, opReturnCallIndirect, opCallRef, opReturnCallRef:
 			m.checkIndex(r, in.start, in.index, len(m.Types), "type")
 			cost, f.indirect = costIndirect, true
+			calls()
 		case opRefFunc:
 			m.checkIndex(r, in.start, in.index, m.NumFuncs(), "function")
 			cost = costRefFunc
+			calls()
 			record(event{kind: eventRef, pos: in.start, index: in.index})
 		case opLocalGet, opLocalSet, opLocalTee:
 			m.checkIndex(r, in.start, in.index, int(f.locals), "local")
@@ -156,12 +219,16 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 			m.checkIndex(r, in.start, in.index, m.NumGlobals(), "global")
 		case opMemoryGrow:
 			cost = costGrow
+			calls()
 			if x.opt.Grow != "" {
-				f.scratch = true
+				f.length = true
 				record(event{kind: eventGrowMemory, pos: in.start})
 			}
 		case opPrefixMisc:
 			cost = x.scanMisc(r, f, &in, record)
+			if cost > 1 {
+				calls()
+			}
 		}
 		charge(cost)
 	}
@@ -183,19 +250,19 @@ func (x *interrupter) scanMisc(r *reader, f *funcFacts, in *instr, record func(e
 			return costGrow
 		}
 		t := x.m.tableType(in.index)
-		if f.scratchTab && f.refType != t {
-			r.fail(in.start, ErrUnsupported, "one function grows tables of %s and of %s", f.refType, t)
-		}
-		f.scratch, f.scratchTab, f.refType = true, true, t
 		if t != engine.FuncRef && t != engine.ExternRef {
 			r.fail(in.start, ErrUnsupported, "table.grow of a table whose elements are %s", t)
 		}
+		if f.ref != 0 && f.ref != t {
+			r.fail(in.start, ErrUnsupported, "one function grows tables of %s and of %s", f.ref, t)
+		}
+		f.length, f.ref = true, t
 		record(event{kind: eventGrowTable, pos: in.start, index: in.index})
 		return costGrow
 	default:
 		return 1
 	}
-	f.scratch = true
+	f.length = true
 	record(e)
 	return costBulk
 }
@@ -276,8 +343,21 @@ func (x *interrupter) finish(f *funcFacts) {
 	}
 	for i := f.first; i < f.first+f.n; i++ {
 		if e := &x.events[i]; e.kind == eventLoop {
+			e.copies = 1
+			if e.tight && !e.around {
+				e.copies = uint8(min(max(unrolled/max(e.weight, 1), 1), maxCopies))
+			}
 			e.weight = 1 + e.weight/costShare
+			if e.owner >= 0 {
+				e.depth = x.events[e.owner].depth
+			}
+			if e.tight {
+				e.depth++
+			}
 		}
+	}
+	if f.chunked {
+		f.cost += freeChunk * costShare
 	}
 	switch {
 	case f.cyclic || f.indirect:
@@ -291,57 +371,83 @@ func (x *interrupter) finish(f *funcFacts) {
 
 func (x *interrupter) code(s Section, ok bool) ([]byte, error) {
 	b := make([]byte, 0, len(s.Body)+len(s.Body)/4+64)
-	b = AppendU32(b, uint32(len(x.funcs)+1))
+	b = AppendU32(b, uint32(len(x.funcs)+2))
 	var body []byte
-	for i := range x.funcs {
-		body = x.emitBody(body[:0], s, i)
+	add := func(body []byte) {
 		b = append(AppendU32(b, uint32(len(body))), body...)
 	}
-	body = append(body[:0], 0, opCall)
-	body = AppendU32(body, x.interruptFunc())
+	for i := range x.funcs {
+		body = x.emitBody(body[:0], s.Body, &x.funcs[i])
+		add(body)
+	}
+	// tick: counter = interrupt()
+	body = AppendU32(append(body[:0], 0, opCall), x.interruptFunc())
 	body = AppendU32(append(body, opGlobalSet), x.counter)
-	body = append(body, opEnd)
-	return append(AppendU32(b, uint32(len(body))), body...), nil
+	add(append(body, opEnd))
+	// refill: charges its argument and gives it
+	body = AppendU32(append(body[:0], 0, opGlobalGet), x.counter)
+	body = append(body, opLocalGet, 0, opI32Sub)
+	body = x.test(body)
+	add(append(body, opLocalGet, 0, opEnd))
+	return b, nil
 }
 
-func (x *interrupter) emitBody(b []byte, s Section, i int) []byte {
-	f := &x.funcs[i]
-	code := s.Body
-	if f.scratch {
-		r := &reader{b: code[f.start:f.body]}
-		n := r.u32("a count")
-		rest := r.b[r.pos:]
-		extra := []byte{1, byte(engine.I32)}
-		if f.scratchTab {
-			extra = append(extra, 1, byte(f.refType))
+// emitBody writes one function.
+func (x *interrupter) emitBody(b, code []byte, f *funcFacts) []byte {
+	r := &reader{b: code[f.start:f.body]}
+	n := r.u32("a count") // was decoded before
+	var extra []byte
+	for _, l := range []struct {
+		needed bool
+		typ    engine.ValueType
+	}{{f.length, engine.I32}, {f.ref != 0, f.ref}, {f.chunked, engine.I32}} {
+		if l.needed {
+			extra = append(extra, 1, byte(l.typ))
 			n++
 		}
-		b = append(append(AppendU32(b, n+1), rest...), extra...)
-	} else {
-		b = append(b, code[f.start:f.body]...)
 	}
+	b = append(append(AppendU32(b, n), r.b[r.pos:]...), extra...)
 	if f.entry != 0 {
 		b = x.check(b, f.entry)
+	}
+	if f.chunked {
+		b = append(b, opI32Const, freeChunk, opLocalSet)
+		b = AppendU32(b, f.chunkLocal())
 	}
 	pos := f.body
 	for k := f.first; k < f.first+f.n; k++ {
 		e := &x.events[k]
 		b = append(b, code[pos:e.pos]...)
 		pos = e.end
+		instruction := code[e.pos:e.end]
 		switch e.kind {
 		case eventCall, eventRef:
-			b = AppendU32(append(b, code[e.pos]), x.shift(e.index))
+			b = AppendU32(append(b, instruction[0]), x.shift(e.index))
 		case eventLoop:
-			b = append(b, code[e.pos:e.end]...)
-			b = x.check(b, e.weight)
+			if e.tight {
+				b = x.tightLoop(b, f, e, instruction)
+				for range e.copies - 1 {
+					b = x.copyBody(b, code, k)
+				}
+			} else {
+				b = x.check(append(b, instruction...), e.weight)
+			}
+		case eventLoopEnd:
+			if loop := &x.events[e.index]; loop.tight {
+				b = x.tightLoopEnd(b, f, loop)
+			} else {
+				b = append(b, opEnd)
+			}
+		case eventBranch:
+			b = x.branch(b, e, instruction, 0)
 		case eventBulk:
-			b = AppendU32(append(b, opLocalTee), f.locals)
-			b = x.chargeLength(b, f.locals, e.shift)
-			b = append(b, code[e.pos:e.end]...)
+			b = AppendU32(append(b, opLocalTee), f.lengthLocal())
+			b = x.chargeLength(b, f.lengthLocal(), e.shift)
+			b = append(b, instruction...)
 		case eventGrowTable:
-			b = x.askGrowTable(b, f, code[e.pos:e.end], e.index)
+			b = x.askGrowTable(b, f, instruction, e.index)
 		case eventGrowMemory:
-			b = x.askGrowMemory(b, f, code[e.pos:e.end])
+			b = x.askGrowMemory(b, f, instruction)
 		}
 	}
 	return append(b, code[pos:f.end]...)
@@ -355,7 +461,7 @@ func (x *interrupter) check(b []byte, weight uint32) []byte {
 	return x.test(b)
 }
 
-// chargeLength charges the number in a local, shifted right.
+// chargeLength charges the number in a local, shifted right. The local's value is on the stack and stays.
 func (x *interrupter) chargeLength(b []byte, local uint32, shift uint8) []byte {
 	b = AppendU32(append(b, opGlobalGet), x.counter)
 	b = AppendU32(append(b, opLocalGet), local)
@@ -371,9 +477,121 @@ func (x *interrupter) test(b []byte) []byte {
 	return append(AppendU32(b, x.tick), opEnd)
 }
 
+// How far the bodies of small tight loops are repeated.
+const (
+	unrolled  = 64 // instructions
+	maxCopies = 8
+)
+
+// Chunks of the budget that a function takes for its tight loops, in the counter's units.
+const (
+	freeChunk = 8 // not charged to the counter but to the function's own cost: for loops of few turns
+	minChunk  = 256
+)
+
+// A tight loop counts in a local, which the compiler can keep in a register, and takes chunks of the budget.
+// The call that this needs stands outside of the loop, for a call inside would cost the loop its registers:
+//
+//	block (result t)
+//	  loop
+//	    block
+//	      loop (result t)
+//	        left -= weight; if left < 0 leave the inner block
+//	        body
+//	      end
+//	      leave the outer block
+//	    end
+//	    left = refill(chunk); again
+//	  end
+//	  unreachable
+//	end
+//
+// The body of a loop of few instructions is repeated, with a single check for all copies. Each but the last stands
+// in a block that takes the loop's place as a label, so that to go on is to leave it for the next copy:
+//
+//	block
+//	  body
+//	  leave the outer block
+//	end
+const tightBlocks = 3 // that enclose the loop
+
+func (x *interrupter) tightLoop(b []byte, f *funcFacts, e *event, instruction []byte) []byte {
+	blockType := instruction[1:]
+	b = append(append(b, opBlock), blockType...)
+	b = append(b, opLoop, blockEmpty&0x7f, opBlock, blockEmpty&0x7f)
+	b = append(b, instruction...)
+	b = AppendU32(append(b, opLocalGet), f.chunkLocal())
+	b = AppendS64(append(b, opI32Const), int64(e.weight*uint32(e.copies)))
+	b = AppendU32(append(b, opI32Sub, opLocalTee), f.chunkLocal())
+	return append(b, opI32Const, 0, opI32LtS, opBrIf, 1)
+}
+
+func (x *interrupter) tightLoopEnd(b []byte, f *funcFacts, loop *event) []byte {
+	b = append(b, opEnd, opBr, 2, opEnd)
+	// A chunk must suffice for a turn, or the loop would never get to its first.
+	b = AppendS64(append(b, opI32Const), int64(max(minChunk, 4*loop.weight*uint32(loop.copies))))
+	b = AppendU32(append(b, opCall), x.tick+1)
+	b = AppendU32(append(b, opLocalSet), f.chunkLocal())
+	return append(b, opBr, 0, opEnd, opUnreachable, opEnd)
+}
+
+// copyBody writes a copy of the body of the tight loop at event k, in which there are branches only.
+func (x *interrupter) copyBody(b, code []byte, k int) []byte {
+	b = append(b, opBlock, blockEmpty&0x7f)
+	pos := x.events[k].end
+	for k++; ; k++ {
+		e := &x.events[k]
+		b = append(b, code[pos:e.pos]...)
+		pos = e.end
+		if e.kind == eventLoopEnd {
+			return append(b, opBr, 4, opEnd)
+		}
+		b = x.branch(b, e, code[e.pos:e.end], 1)
+	}
+}
+
+// branch copies an instruction with labels; each label that leaves tight loops must leave their blocks too, and
+// the blocks that are more around the innermost.
+func (x *interrupter) branch(b []byte, e *event, instruction []byte, more uint32) []byte {
+	r := &reader{b: instruction} // was decoded before
+	next := x.targets[e.index:]
+	copied := 0
+	var in instr
+	r.next(&in, func(depth uint32) {
+		shift := uint32(0)
+		if crossed := x.tightAround(e.owner) - x.tightAround(next[0]); crossed > 0 {
+			shift = tightBlocks*crossed + more
+		}
+		next = next[1:]
+		// The label is what was read last: copy what is before it.
+		size := labelSize(r.b[:r.pos])
+		b = append(b, instruction[copied:r.pos-size]...)
+		b = AppendU32(b, depth+shift)
+		copied = r.pos
+	})
+	return append(b, instruction[copied:]...)
+}
+
+// labelSize is the length of the number that b ends with and that something other than a number precedes,
+// or a number: a byte with the high bit clear ends one.
+func labelSize(b []byte) int {
+	n := 1
+	for n < len(b) && b[len(b)-n-1] >= 0x80 {
+		n++
+	}
+	return n
+}
+
+func (x *interrupter) tightAround(loop int32) uint32 {
+	if loop < 0 {
+		return 0
+	}
+	return x.events[loop].depth
+}
+
 // askGrowTable puts a question to the host around table.grow: on the stack are the reference and the delta.
 func (x *interrupter) askGrowTable(b []byte, f *funcFacts, grow []byte, table uint32) []byte {
-	delta, ref := f.locals, f.locals+1
+	delta, ref := f.lengthLocal(), f.refLocal()
 	b = AppendU32(append(b, opLocalSet), delta)
 	b = AppendU32(append(b, opLocalSet), ref)
 	b = AppendS64(append(b, opI32Const), int64(int32(table+1)))
@@ -385,9 +603,10 @@ func (x *interrupter) askGrowTable(b []byte, f *funcFacts, grow []byte, table ui
 
 // askGrowMemory does the same around memory.grow: on the stack is the delta.
 func (x *interrupter) askGrowMemory(b []byte, f *funcFacts, grow []byte) []byte {
-	b = AppendU32(append(b, opLocalSet), f.locals)
+	delta := f.lengthLocal()
+	b = AppendU32(append(b, opLocalSet), delta)
 	b = append(b, opI32Const, 0, opMemorySize, 0)
-	return x.growOrRefuse(x.ask(b, f.locals), f.locals, grow)
+	return x.growOrRefuse(x.ask(b, delta), delta, grow)
 }
 
 func (x *interrupter) ask(b []byte, delta uint32) []byte {

@@ -131,7 +131,7 @@ func Parse(b []byte) (*Module, error) {
 	}
 	for i := range m.Sections {
 		s := &m.Sections[i]
-		r := &reader{b: s.Body, base: s.Offset, section: s.ID.String()}
+		r := &reader{b: s.Body, base: s.Offset, section: s.ID.String(), types: len(m.Types)}
 		switch s.ID {
 		case SectionType:
 			m.readTypes(r)

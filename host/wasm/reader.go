@@ -14,6 +14,7 @@ type reader struct {
 	pos     int
 	base    int // offset of b in the module, for errors
 	section string
+	types   int // how many types there are, for references to them; 0 when not known yet
 	err     error
 }
 
@@ -193,6 +194,9 @@ func (r *reader) heapType() int64 {
 	h := r.sleb(33, "a heap type")
 	if r.err == nil && h < 0 && (h < -64 || !isShortRef(byte(h&0x7f))) {
 		r.fail(start, ErrMalformed, "expected a heap type, found %d", h)
+	}
+	if r.err == nil && r.types > 0 && h >= int64(r.types) {
+		r.fail(start, ErrMalformed, "expected a heap type, found type %d, the module has %d", h, r.types)
 	}
 	return h
 }
