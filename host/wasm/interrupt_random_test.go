@@ -17,13 +17,13 @@ type generator struct {
 	b      []byte
 	labels []label
 	f      int  // function being written
-	locals int  // of each type
 	budget int  // nodes left
 	plain  bool // no calls and nothing like them, so that loops are tight
 }
 
 type label struct {
 	value byte // type of what a branch to it carries, or 0
+	loop  bool
 }
 
 const (
@@ -58,8 +58,15 @@ func (g *generator) local(t byte) byte {
 }
 
 func (g *generator) spendFuel() {
-	g.op(0x23, 0, 0x41, 1, 0x6b, 0x24, 0) // fuel = fuel - 1
+	g.op(0x23, 0, 0x41, 1, 0x6b, 0x24, 0)                // fuel = fuel - 1
 	g.op(0x23, 0, 0x41, 0, 0x4c, 0x04, 0x40, 0x00, 0x0b) // trap below one
+}
+
+// enoughFuel turns the condition on the stack to 0 when much fuel is spent, so that most loops end before it is.
+func (g *generator) enoughFuel() {
+	g.op(0x45, 0x45, 0x23, 0, 0x41)
+	g.b = wasm.AppendS64(g.b, 3000)
+	g.op(0x4a, 0x71)
 }
 
 // value writes an expression of a type.
@@ -137,7 +144,7 @@ func (g *generator) value(t byte) {
 			g.op(0x3f, 0)
 		case 2: // a loop with a parameter, type 1
 			g.value(i32t)
-			g.labels = append(g.labels, label{i32t})
+			g.labels = append(g.labels, label{i32t, true})
 			g.op(0x03, 1)
 			g.op(0x21, g.local(i32t))
 			g.spendFuel()
@@ -163,7 +170,7 @@ func (g *generator) value(t byte) {
 
 func (g *generator) block(op, t byte, body func()) {
 	g.op(op, t)
-	l := label{t}
+	l := label{value: t}
 	if t == 0x40 {
 		l.value = 0
 	}
@@ -178,11 +185,12 @@ func (g *generator) loop(t byte) {
 	plain := g.plain
 	g.plain = plain || g.IntN(3) > 0
 	g.op(0x03, t)
-	g.labels = append(g.labels, label{})
+	g.labels = append(g.labels, label{loop: true})
 	g.spendFuel()
 	g.statements(1 + g.IntN(4))
 	if g.IntN(2) == 0 {
 		g.value(i32t)
+		g.enoughFuel()
 		g.op(0x0d, 0)
 	}
 	if t != 0x40 {
@@ -245,15 +253,19 @@ func (g *generator) statement() {
 		g.loop(0x40)
 	case 10: // br_if or br
 		depth := g.IntN(len(g.labels))
-		v := g.labels[len(g.labels)-1-depth].value
+		l := g.labels[len(g.labels)-1-depth]
+		v := l.value
 		if v != 0 {
 			g.value(v)
 		}
-		if g.IntN(8) == 0 {
+		if g.IntN(8) == 0 && !l.loop {
 			g.op(0x0c, byte(depth))
 			return
 		}
 		g.value(i32t)
+		if l.loop {
+			g.enoughFuel()
+		}
 		g.op(0x0d, byte(depth))
 		if v != 0 {
 			g.op(0x1a)
@@ -261,7 +273,7 @@ func (g *generator) statement() {
 	case 11: // br_table to labels that take nothing
 		var free []byte
 		for d := range g.labels {
-			if g.labels[len(g.labels)-1-d].value == 0 {
+			if l := g.labels[len(g.labels)-1-d]; l.value == 0 && (!l.loop || g.IntN(3) == 0) {
 				free = append(free, byte(d))
 			}
 		}
@@ -307,14 +319,16 @@ func (g *generator) module() []byte {
 	var list []wasm.Section
 	list = section(list, wasm.SectionType, 3, 0x60, 2, i32t, i64t, 1, i64t, 0x60, 1, i32t, 1, i32t, 0x60, 0, 0)
 	list = section(list, wasm.SectionImport, append([]byte("\x01\x0dinterruptions\x09untouched\x00"), 2)...)
-	types := []byte{genFuncs}
-	exports := []byte{genFuncs}
+	types := []byte{genFuncs + 1}
+	exports := []byte{genFuncs + 1}
 	elems := []byte{1, 0, 0x41, 0, 0x0b, genFuncs}
 	for i := range byte(genFuncs) {
 		types = append(types, 0)
 		exports = append(wasm.AppendName(exports, string('a'+rune(i))), 0, i+1)
 		elems = append(elems, i+1)
 	}
+	types = append(types, 2)
+	exports = append(wasm.AppendName(exports, "refuel"), 0, genFuncs+1)
 	list = section(list, wasm.SectionFunction, types...)
 	list = section(list, wasm.SectionTable, 1, 0x70, 0, genFuncs)
 	list = section(list, wasm.SectionMemory, 1, 1, 2, 3)
@@ -322,10 +336,10 @@ func (g *generator) module() []byte {
 		0x0b, i32t, 1, 0x41, 5, 0x0b, i64t, 1, 0x42, 7, 0x0b, i64t, 1, 0x42, 9, 0x0b)...)...)
 	list = section(list, wasm.SectionExport, exports...)
 	list = section(list, wasm.SectionElement, elems...)
-	code := []byte{genFuncs}
+	code := []byte{genFuncs + 1}
 	for g.f = range genFuncs {
 		g.b = []byte{2, genLocals, i32t, genLocals, i64t}
-		g.labels = []label{{i64t}}
+		g.labels = []label{{value: i64t}}
 		g.budget = 20 + g.IntN(200)
 		g.plain = false
 		g.spendFuel()
@@ -335,6 +349,8 @@ func (g *generator) module() []byte {
 		g.op(0x0b)
 		code = append(wasm.AppendU32(code, uint32(len(g.b))), g.b...)
 	}
+	g.b = append(wasm.AppendS64([]byte{0, 0x41}, 4000), 0x24, 0, 0x0b)
+	code = append(append(code, byte(len(g.b))), g.b...)
 	return wasm.Encode(section(list, wasm.SectionCode, code...))
 }
 
@@ -359,6 +375,8 @@ func compareRandom(t *testing.T, seed uint64) (calls int) {
 	for i := range genFuncs {
 		for _, args := range [][]uint64{{0, 0}, {1, 2}, {0xfffffff0, 1 << 40}} {
 			name := string('a' + rune(i))
+			outcome(p, "refuel", nil)
+			outcome(r, "refuel", nil)
 			want := outcome(p, name, args) + " " + state(p)
 			if got := outcome(r, name, args) + " " + state(r); got != want {
 				fail("%s%v gives %s, rewritten %s", name, args, want, got)
