@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // Character classes of RFC 9110 and RFC 9112, as tables because every byte of every head goes through them.
 var (
 	tokenChar  = charset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", 0)
@@ -31,6 +33,21 @@ func allIn(t *[256]bool, b []byte) bool {
 		}
 	}
 	return true
+}
+
+// validValue is allIn(valueChar, b), eight bytes at a time.
+func validValue(b []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		x := binary.LittleEndian.Uint64(b)
+		control := (x - 0x20*ones) &^ x // high bit set in bytes below 0x20
+		del := x ^ 0x7f*ones
+		del = (del - ones) &^ del // and in bytes that are 0x7f; both may be set too often, never too seldom
+		if (control|del)&high != 0 && !allIn(valueChar, b[:8]) {
+			return false
+		}
+	}
+	return allIn(valueChar, b)
 }
 
 // equalFold compares b with lower, which must be lower-case ASCII.

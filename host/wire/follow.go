@@ -64,6 +64,9 @@ type request struct {
 	count   int
 	size    int
 	tunnel  bool // the connection cannot be followed after this request
+
+	facts Facts // here, and room for the names of most requests, to save allocations
+	room  [192]byte
 }
 
 // feed follows p. Only the first n bytes may be handed on. n is 0 only with an error, which is for good.
@@ -200,7 +203,9 @@ func (f *follower) endHead() {
 		f.refuse(why)
 		return
 	}
-	f.push(&request{names: bytes.Clone(h.names), count: h.count, size: h.size, tunnel: h.tunnel})
+	r := &request{count: h.count, size: h.size, tunnel: h.tunnel}
+	r.names = append(r.room[:0], h.names...)
+	f.push(r)
 	switch {
 	case h.chunked:
 		f.state = atChunkSize
@@ -232,7 +237,7 @@ func (f *follower) chunkSize(line []byte) *BodyError {
 	}
 	size, ext, hasExt := bytes.Cut(line, []byte{';'})
 	if hasExt {
-		if !allIn(valueChar, ext) {
+		if !validValue(ext) {
 			return errChunkExt
 		}
 		for len(size) > 0 && (size[len(size)-1] == ' ' || size[len(size)-1] == '\t') {

@@ -169,12 +169,47 @@ func TestFollowerHandsOnNothingBehindABrokenChunk(t *testing.T) {
 	}
 }
 
+func TestValidValueAgreesWithTheTableForEachByteAtEachPlace(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			b := bytes.Repeat([]byte{'a'}, 20)
+			b[at] = byte(c)
+			if at > 0 {
+				b[at-1] = 0xff // a borrow out of the byte before
+			}
+			if got, want := validValue(b), allIn(valueChar, b); got != want {
+				t.Errorf("%#x at %d: %v, want %v", c, at, got, want)
+			}
+			b[at] = 'a'
+			b[0] = byte(c)
+			if got, want := validValue(b[:at]), allIn(valueChar, b[:at]); got != want {
+				t.Errorf("%#x before %d: %v, want %v", c, at, got, want)
+			}
+		}
+	}
+}
+
 func TestFollowingABodyDoesNotAllocate(t *testing.T) {
 	f := follower{lim: testLimits}
 	f.feed([]byte("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n"))
 	part := bytes.Repeat([]byte{'a'}, 1000)
 	if n := testing.AllocsPerRun(100, func() { f.feed(part) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkFollowHead(b *testing.B) {
+	head := []byte("GET /some/path?with=query HTTP/1.1\r\nHost: edge.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n" +
+		"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n" +
+		"Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\nUpgrade-Insecure-Requests: 1\r\n\r\n")
+	f := follower{lim: &limits{url: 8192, method: 8192, head: 1 << 20, headers: 1000}}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(head)))
+	for b.Loop() {
+		f.feed(head)
+		if f.next().refused != nil {
+			b.Fatal("refused")
+		}
 	}
 }
 

@@ -40,7 +40,8 @@ func (s *serving) serveH1(c *serverConn, w http.ResponseWriter, r *http.Request)
 		refuse(w, req.refused)
 		return
 	}
-	c.facts.current.Store(&Facts{conn: c.facts, req: req})
+	req.facts = Facts{conn: c.facts, req: req}
+	c.facts.current.Store(&req.facts)
 	if req.tunnel {
 		w.Header().Set("Connection", "close") // unless the handler takes the connection over
 	}

@@ -124,7 +124,7 @@ func headerLine(line []byte) (name, value []byte, why *refusal) {
 			return nil, nil, refuseHeaderName
 		}
 		value = line[i+1:]
-		if !allIn(valueChar, value) {
+		if !validValue(value) {
 			return nil, nil, refuseHeaderValue
 		}
 		return line[:i], trimOWS(value), nil
