@@ -74,7 +74,7 @@ func New(cfg engine.Config) (*Engine, error) {
 	probe, err := e.build(context.Background(), wasm.AppendHeader(nil))
 	if err == nil {
 		var entry *os.File
-		entry, _, err = probe.takeEntry()
+		entry, err = probe.takeEntry()
 		if entry != nil {
 			e.compiler = true
 			entry.Close()
@@ -191,24 +191,24 @@ func (c *code) compile(ctx context.Context, binary []byte) error {
 	return err
 }
 
-// entry finds what the compiler has left in the cache's directory; empty when nothing.
+// entries are the files that the compiler has left in the cache's directory.
 func (c *code) entries() ([]string, error) {
 	return filepath.Glob(filepath.Join(c.dir, "*", "*"))
 }
 
 // takeEntry opens the file that the compiler left and removes its name, so that it goes away with the
 // process. It gives nil when there is none.
-func (c *code) takeEntry() (*os.File, string, error) {
+func (c *code) takeEntry() (*os.File, error) {
 	names, err := c.entries()
 	if err != nil || len(names) != 1 {
-		return nil, "", err
+		return nil, err
 	}
 	f, err := os.Open(names[0])
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	os.Remove(names[0]) // where an open file cannot be removed, Close of the engine does it
-	return f, filepath.Base(names[0]), nil
+	os.Remove(names[0]) // where an open file cannot be removed, Close does it
+	return f, nil
 }
 
 func (c *code) retain() {

@@ -71,11 +71,11 @@ type module struct {
 	code  *code
 	facts *facts
 
-	mu       sync.Mutex
-	entry    *os.File // what the compiler left; nil when loaded or closed
-	binary   []byte   // the rewritten module, for Serialize
-	artifact string   // path of the artifact that was loaded
-	closed   bool
+	mu     sync.Mutex
+	entry  *os.File // what the compiler left, or the artifact that was loaded; nil when closed
+	loaded bool     // entry is a whole artifact
+	stub   []byte   // the rewritten module without code, for Serialize
+	closed bool
 }
 
 var _ engine.Module = (*module)(nil)
@@ -108,10 +108,14 @@ func (e *Engine) Compile(ctx context.Context, src []byte) (engine.Module, error)
 		}
 		return nil, fmt.Errorf("module does not compile: %w", err)
 	}
-	mod := &module{e: e, code: c, facts: f, binary: binary}
+	mod := &module{e: e, code: c, facts: f}
 	if e.compiler {
-		if mod.entry, _, err = c.takeEntry(); err != nil {
-			c.release()
+		mod.entry, err = c.takeEntry()
+		if err == nil {
+			mod.stub, err = stub(binary)
+		}
+		if err != nil {
+			mod.Close()
 			return nil, err
 		}
 	}
@@ -133,14 +137,8 @@ func (m *module) Close() {
 		m.entry.Close()
 		m.entry = nil
 	}
-	m.binary = nil
+	m.stub = nil
 	m.code.release()
 }
 
 var errModuleClosed = errors.New("wazero: the module is closed")
-
-// Serialize gives the artifact.
-func (m *module) Serialize() ([]byte, error) { return nil, engine.ErrNoArtifact }
-
-// Load maps an artifact.
-func (e *Engine) Load(path string) (engine.Module, error) { return nil, engine.ErrNoArtifact }

@@ -64,9 +64,8 @@ func (m *module) Link(calls []engine.Hostcall, opts engine.LinkOptions) (engine.
 type hostFunctions map[string]hostFunction
 
 type hostFunction struct {
-	fn   api.GoModuleFunction
-	typ  engine.FuncType
-	slot int
+	fn  api.GoModuleFunction
+	typ engine.FuncType
 }
 
 // resolve finds a hostcall for each import.
