@@ -5,4 +5,4 @@
     (if (i32.eqz (local.get $depth)) (then (return)))
     (call $tree (i32.sub (local.get $depth) (i32.const 1)))
     (call $tree (i32.sub (local.get $depth) (i32.const 1))))
-  (func (export "_start") (call $tree (i32.const 60))))
+  (func $_start (export "_start") (call $tree (i32.const 60))))

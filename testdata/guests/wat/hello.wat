@@ -8,7 +8,7 @@
   (memory (export "memory") 1)
   (data (i32.const 16) "x-guest")
   (data (i32.const 32) "wat/hello")
-  (func (export "_start")
+  (func $_start (export "_start")
     (drop (call $resp_new (i32.const 0)))
     (drop (call $body_new (i32.const 4)))
     (drop (call $status_set (i32.load (i32.const 0)) (i32.const 200)))

@@ -1,5 +1,5 @@
 ;; Computes for ever in one tight loop, without a hostcall.
 (module
   (memory (export "memory") 1)
-  (func (export "_start")
+  (func $_start (export "_start")
     (loop $again (br $again))))

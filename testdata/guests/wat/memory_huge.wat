@@ -1,4 +1,4 @@
 ;; Declares 4 GiB as its smallest memory, more than any sandbox is given.
 (module
   (memory (export "memory") 65536)
-  (func (export "_start")))
+  (func $_start (export "_start")))

@@ -1,4 +1,4 @@
 ;; Returns without a response.
 (module
   (memory (export "memory") 1)
-  (func (export "_start")))
+  (func $_start (export "_start")))

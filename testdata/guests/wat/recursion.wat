@@ -4,4 +4,4 @@
   (func $deeper (param $n i64) (result i64)
     (i64.mul (i64.add (local.get $n) (i64.const 1))
              (call $deeper (i64.add (local.get $n) (i64.const 1)))))
-  (func (export "_start") (drop (call $deeper (i64.const 1)))))
+  (func $_start (export "_start") (drop (call $deeper (i64.const 1)))))

@@ -2,4 +2,4 @@
 (module
   (memory (export "memory") 1)
   (table 10000000 funcref)
-  (func (export "_start")))
+  (func $_start (export "_start")))

@@ -6,7 +6,7 @@
   (import "fastly_http_body" "write" (func $write (param i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 16) "five\n")
-  (func (export "_start")
+  (func $_start (export "_start")
     (drop (call $resp_new (i32.const 0)))
     (drop (call $body_new (i32.const 4)))
     (drop (call $send (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.const 1)))

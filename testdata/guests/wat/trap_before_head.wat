@@ -1,4 +1,4 @@
 ;; Traps before it has answered: the client must get a 500.
 (module
   (memory (export "memory") 1)
-  (func (export "_start") (unreachable)))
+  (func $_start (export "_start") (unreachable)))

@@ -6,7 +6,7 @@
   (import "fastly_http_body" "new" (func $body_new (param i32) (result i32)))
   (import "fastly_nonsense" "does_not_exist" (func $unknown (param i32 i64) (result i32)))
   (memory (export "memory") 1)
-  (func (export "_start")
+  (func $_start (export "_start")
     (drop (call $resp_new (i32.const 0)))
     (drop (call $body_new (i32.const 4)))
     (drop (call $send (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.const 0)))

@@ -2,4 +2,4 @@
 (module
   (import "fastly_http_resp" "new" (func $resp_new (param i64 i64) (result i64)))
   (memory (export "memory") 1)
-  (func (export "_start") (drop (call $resp_new (i64.const 0) (i64.const 0)))))
+  (func $_start (export "_start") (drop (call $resp_new (i64.const 0) (i64.const 0)))))
