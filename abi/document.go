@@ -73,4 +73,3 @@ Every name below resolves at link time. *implemented* does the work. *missing* l
 	}
 	return b.String()
 }
-

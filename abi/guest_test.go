@@ -48,7 +48,9 @@ type noFacts struct{}
 func (noFacts) RemoteAddr() (netip.AddrPort, bool) {
 	return netip.MustParseAddrPort("192.0.2.1:4711"), true
 }
-func (noFacts) LocalAddr() (netip.AddrPort, bool)     { return netip.MustParseAddrPort("[2001:db8::1]:80"), true }
+func (noFacts) LocalAddr() (netip.AddrPort, bool) {
+	return netip.MustParseAddrPort("[2001:db8::1]:80"), true
+}
 func (noFacts) OriginalHeaderNames() ([]string, bool) { return nil, false }
 func (noFacts) H2Fingerprint() (string, bool)         { return "", false }
 func (noFacts) OHFingerprint() (string, bool)         { return "", false }
@@ -61,6 +63,15 @@ func (noFacts) ClientCertificate() ([]byte, bool)     { return nil, false }
 func (noFacts) ClientVerify() (uint32, bool)          { return 0, false }
 func (noFacts) JA3() ([16]byte, bool)                 { return [16]byte{}, false }
 func (noFacts) JA4() (string, bool)                   { return "", false }
+
+type fakeHeader struct{}
+
+func (fakeHeader) AppendFields(l *httpfield.List) {
+	l.Add("host", "example.com")
+	l.Add("accept", "a")
+	l.Add("accept", "b")
+	l.Add("x-long", strings.Repeat("v", 300))
+}
 
 type fakeLogs map[string]*bytes.Buffer
 
@@ -118,12 +129,7 @@ func newGuest(t testing.TB, body *Body) *guest {
 	g.sandbox = NewSandbox(env, &ClientRequest{
 		ID: "0123456789abcdef0123456789abcdef", Method: "POST", URI: "http://example.com/a?b", Version: HTTP11,
 		FastlyKey: "k2", Body: body, Facts: noFacts{}, Client: g.client,
-		Fields: func(l *httpfield.List) {
-			l.Add("host", "example.com")
-			l.Add("accept", "a")
-			l.Add("accept", "b")
-			l.Add("x-long", strings.Repeat("v", 300))
-		},
+		Header: fakeHeader{},
 	})
 	g.caller = &engine.Caller{Memory: g.mem, State: g.sandbox, Context: context.Background(), Instance: fakeInstance{}}
 	return g

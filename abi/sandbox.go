@@ -52,14 +52,17 @@ type Client interface {
 	Respond(r *Response, b *Body)
 }
 
+// HeaderSource gives a header section. A nil HeaderSource gives an empty one.
+type HeaderSource interface{ AppendFields(*httpfield.List) }
+
 // ClientRequest is one request of a client, as the host received it.
 type ClientRequest struct {
 	ID      string // 32 hexadecimal digits
 	Method  string
 	URI     string // absolute
 	Version Version
-	// Fields fills in the header section. It is called when a guest first asks for it, at most once.
-	Fields func(*httpfield.List)
+	// Header fills in the header section when a guest first asks for it.
+	Header HeaderSource
 	// FastlyKey is the value of the fastly-key header.
 	FastlyKey string
 	Body      *Body
@@ -71,8 +74,8 @@ type ClientRequest struct {
 }
 
 func (c *ClientRequest) fields(l *httpfield.List) {
-	if c.Fields != nil {
-		c.Fields(l)
+	if c.Header != nil {
+		c.Header.AppendFields(l)
 	}
 }
 
@@ -112,14 +115,17 @@ type clientHandle struct {
 
 // NewSandbox makes the sandbox for one client request; client may be nil for a guest that serves none.
 func NewSandbox(env *Environment, client *ClientRequest) *Sandbox {
-	s := &Sandbox{notify: make(chan struct{}, 1)}
-	s.wakeFn = func() { poke(s.notify) }
+	s := new(Sandbox)
 	s.Begin(env, client)
 	return s
 }
 
-// Begin prepares a new or reset sandbox for a run.
+// Begin prepares a zero or finished sandbox for a run.
 func (s *Sandbox) Begin(env *Environment, client *ClientRequest) {
+	if s.notify == nil {
+		s.notify = make(chan struct{}, 1)
+		s.wakeFn = func() { poke(s.notify) }
+	}
 	s.env, s.client = env, client
 	s.buffered = env.MaxBuffered
 	if s.buffered == 0 {

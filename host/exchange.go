@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,19 +29,18 @@ type exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	client  abi.ClientRequest
-	sandbox *abi.Sandbox
+	sandbox abi.Sandbox
 	inst    engine.Instance
 	output  output
 
-	ctx    context.Context // the guest's life
-	cancel context.CancelCauseFunc
+	life life // the guest's context
 
 	// What the guest has sent. wake (capacity 1) tells the server's goroutine to look.
 	mu      sync.Mutex
 	hints   []httpfield.List
 	resp    *abi.Response
 	body    *abi.Body
-	wake    chan struct{}
+	wake    chan struct{} // serves all requests of the exchange
 	ended   chan struct{} // closed when the guest has ended; err and usage are set
 	err     error
 	usage   engine.Usage
@@ -52,6 +50,11 @@ type exchange struct {
 	status int          // sent to the client
 	sent   int64        // bytes of body
 	left   atomic.Int32 // goroutines that are not done
+
+	facts    facts
+	traceID  string
+	environ  []string
+	reusable bool // nothing outside can refer to the exchange once both goroutines are done
 }
 
 // maxHints bounds the interim responses that wait for the client.
@@ -59,15 +62,7 @@ const maxHints = 256
 
 // ServeHTTP runs the program once for r in a fresh sandbox.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{
-		service: s,
-		id:      s.requests.Add(1) - 1,
-		start:   time.Now(),
-		w:       w,
-		r:       r,
-		wake:    make(chan struct{}, 1),
-		ended:   make(chan struct{}),
-	}
+	x := newExchange(s, w, r)
 	if !s.gate.enter(r.Context()) {
 		x.refuse("every sandbox of the service is busy (setting: Limits.Concurrent, --max-concurrent)")
 		return
@@ -82,29 +77,55 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.log(err)
 		return
 	}
-	// A client that goes away stops the guest, as long as its response is not complete.
-	watching := context.AfterFunc(r.Context(), func() { x.cancel(ErrClientGone) })
 	x.left.Store(2)
 	go x.run()
 	defer x.done()
-	defer watching()
+	// A client that goes away stops the guest, as long as its response is not complete.
+	defer x.life.detach()
 	x.answer()
+}
+
+// exchanges are those of finished requests; the handle tables and buffers of their sandboxes serve again.
+var exchanges = sync.Pool{New: func() any { return &exchange{wake: make(chan struct{}, 1)} }}
+
+func newExchange(s *Service, w http.ResponseWriter, r *http.Request) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.service, x.w, x.r = s, w, r
+	x.id = s.requests.Add(1) - 1
+	x.start = time.Now()
+	x.ended = make(chan struct{})
+	return x
+}
+
+// recycle gives the exchange back when nobody can refer to it any more.
+func (x *exchange) recycle() {
+	if !x.reusable {
+		return
+	}
+	select {
+	case <-x.wake:
+	default:
+	}
+	clear(x.environ)
+	*x = exchange{sandbox: x.sandbox, wake: x.wake, environ: x.environ[:0], hints: x.hints[:0]}
+	exchanges.Put(x)
 }
 
 // begin makes the sandbox.
 func (x *exchange) begin() error {
 	s := x.service
 	x.describeClient()
-	x.ctx, x.cancel = context.WithCancelCause(context.Background())
-	x.sandbox = abi.NewSandbox(&s.env, &x.client)
+	x.life.begin(s, x.r.Context(), s.limits.Wall)
+	x.sandbox.Begin(&s.env, &x.client)
 	x.output = output{open: s.cfg.Output, request: x.id}
 	x.sandbox.Args = defaultArgs
-	x.sandbox.Env = append(append(make([]string, 0, len(s.environ)+1), s.environ...), "FASTLY_TRACE_ID="+x.client.ID)
-	x.sandbox.Stdout = stream{&x.output, false}
-	x.sandbox.Stderr = stream{&x.output, true}
+	x.environ = append(append(x.environ[:0], s.environ...), x.traceID)
+	x.sandbox.Env = x.environ
+	x.sandbox.Stdout = (*stdoutStream)(&x.output)
+	x.sandbox.Stderr = (*stderrStream)(&x.output)
 	var err error
 	x.inst, err = s.template.Instantiate(engine.InstanceConfig{
-		State:     x.sandbox,
+		State:     &x.sandbox,
 		MaxMemory: s.limits.Memory,
 		MaxCPU:    s.limits.CPU,
 	})
@@ -120,22 +141,17 @@ func (x *exchange) describeClient() {
 	if r.TLS != nil {
 		scheme = "https://"
 	}
-	facts := facts{wire.FromRequest(r)}
+	x.facts = facts{wire.FromRequest(r)}
+	x.traceID = newTraceID()
 	x.client = abi.ClientRequest{
-		ID:        newRequestID(),
+		ID:        x.traceID[len(traceVariable):],
 		Method:    r.Method,
 		URI:       scheme + r.Host + target(r),
 		Version:   version(r),
 		FastlyKey: r.Header.Get("Fastly-Key"),
-		Facts:     facts,
+		Facts:     x.facts,
+		Header:    x,
 		Client:    x,
-		Fields: func(l *httpfield.List) {
-			names, _ := facts.OriginalHeaderNames()
-			l.FromHTTP(r.Header, names)
-			if r.Host != "" {
-				l.Set("host", r.Host)
-			}
-		},
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		x.client.Body = abi.NewBody(nil)
@@ -149,6 +165,15 @@ func (x *exchange) describeClient() {
 	x.client.Body = abi.NewBody(abi.NewSource(x.upload, r.ContentLength, func(l *httpfield.List) {
 		l.FromHTTP(r.Trailer, nil)
 	}))
+}
+
+// AppendFields implements abi.HeaderSource.
+func (x *exchange) AppendFields(l *httpfield.List) {
+	names, _ := x.facts.OriginalHeaderNames()
+	l.FromHTTP(x.r.Header, names)
+	if x.r.Host != "" {
+		l.Set("host", x.r.Host)
+	}
 }
 
 // target is path and query as received. An embedder may have rewritten the path on the way here, as
@@ -176,38 +201,32 @@ func version(r *http.Request) abi.Version {
 	return abi.HTTP11
 }
 
-// newRequestID gives 32 hexadecimal digits that no other request has.
-func newRequestID() string {
+const traceVariable = "FASTLY_TRACE_ID="
+
+// newTraceID gives the variable that holds a request ID: 32 hexadecimal digits that no other request has.
+func newTraceID() string {
 	const digits = "0123456789abcdef"
-	var b [32]byte
-	for half := range 2 {
+	b := make([]byte, len(traceVariable), len(traceVariable)+32)
+	copy(b, traceVariable)
+	for range 2 {
 		v := rand.Uint64()
-		for i := range 16 {
-			b[16*half+i] = digits[v>>(60-4*i)&15]
+		for range 16 {
+			b = append(b, digits[v>>60])
+			v <<= 4
 		}
 	}
-	return string(b[:])
+	return string(b)
 }
 
 // run runs the guest to its end.
 func (x *exchange) run() {
 	s := x.service
 	began := time.Now()
-	timer := time.AfterFunc(s.limits.Wall, func() { x.cancel(ErrWallTime) })
-	stopped := make(chan struct{})
 	if x.upload != nil {
-		context.AfterFunc(x.ctx, x.upload.interrupt)
+		x.life.whenEnded(x.upload.interrupt)
 	}
-	go func() {
-		select {
-		case <-s.stop:
-			x.cancel(ErrShutdown)
-		case <-stopped:
-		}
-	}()
-	err := x.inst.Call(x.ctx, EntryPoint)
-	close(stopped)
-	timer.Stop()
+	err := x.inst.Call(&x.life, EntryPoint)
+	x.reusable = x.life.finish()
 	x.err = guestError(err)
 	x.usage = x.inst.Usage()
 	x.sandTim = time.Since(began)
@@ -215,7 +234,6 @@ func (x *exchange) run() {
 	close(x.ended)
 	x.inst.Close()
 	x.output.close()
-	x.cancel(nil)
 	s.gate.leave()
 	x.done()
 }
@@ -229,11 +247,12 @@ func guestError(err error) error {
 	return err
 }
 
-// done is called by both goroutines; the later one writes the access record.
+// done is called by both goroutines; the later one writes the access record and lets the exchange go.
 func (x *exchange) done() {
 	if x.left.Add(-1) > 0 {
 		return
 	}
+	defer x.recycle()
 	if x.err != nil && x.err != ErrClientGone {
 		x.log(x.err)
 	}

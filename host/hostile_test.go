@@ -26,7 +26,9 @@ const (
 func trampoline(calls []engine.Hostcall) []byte {
 	uleb := binary.AppendUvarint
 	str := func(b []byte, s string) []byte { return append(uleb(b, uint64(len(s))), s...) }
-	section := func(b []byte, id byte, body []byte) []byte { return append(uleb(append(b, id), uint64(len(body))), body...) }
+	section := func(b []byte, id byte, body []byte) []byte {
+		return append(uleb(append(b, id), uint64(len(body))), body...)
+	}
 
 	types := uleb(nil, uint64(len(calls)+1))
 	imports := uleb(nil, uint64(len(calls)))

@@ -1,36 +1,43 @@
 package host
 
-import (
-	"io"
-	"sync"
-)
+import "io"
 
 // output is a sandbox's standard output and error, opened on the first write.
 type output struct {
 	open    func(request uint64) (stdout, stderr io.WriteCloser)
 	request uint64
 
-	once   sync.Once
 	stdout io.WriteCloser
 	stderr io.WriteCloser
 }
 
-// stream is one of the two as the guest's WASI world sees it.
-type stream struct {
-	out    *output
-	stderr bool
-}
+// stdoutStream and stderrStream are an output as the guest's WASI world sees it.
+type (
+	stdoutStream output
+	stderrStream output
+)
 
-func (s stream) Write(p []byte) (int, error) {
-	o := s.out
-	if o.open == nil {
+func (s *stdoutStream) Write(p []byte) (int, error) {
+	o := (*output)(s)
+	if !o.opened() {
 		return len(p), nil
 	}
-	o.once.Do(func() { o.stdout, o.stderr = o.open(o.request) })
-	if s.stderr {
-		return o.stderr.Write(p)
-	}
 	return o.stdout.Write(p)
+}
+
+func (s *stderrStream) Write(p []byte) (int, error) {
+	o := (*output)(s)
+	if !o.opened() {
+		return len(p), nil
+	}
+	return o.stderr.Write(p)
+}
+
+func (o *output) opened() bool {
+	if o.stdout == nil && o.open != nil {
+		o.stdout, o.stderr = o.open(o.request)
+	}
+	return o.stdout != nil
 }
 
 func (o *output) close() {

@@ -45,7 +45,7 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 	if err != nil {
 		b.Abandon(abi.ErrReaderGone)
 		if x.r.Context().Err() != nil {
-			x.cancel(ErrClientGone)
+			x.life.fail(ErrClientGone)
 		} else {
 			control.Flush() // the client gets what there is before the connection breaks
 		}

@@ -33,7 +33,7 @@ func (s *Service) Run(ctx context.Context, o RunOptions) error {
 		Method:  "GET",
 		URI:     "http://example.com/",
 		Version: abi.HTTP11,
-		Fields:  func(l *httpfield.List) { l.Add("host", "example.com") },
+		Header:  commandHeader{},
 		Body:    abi.NewBody(nil),
 		Facts:   commandFacts{},
 		Client:  client,
@@ -74,6 +74,10 @@ func (c *commandClient) Respond(_ *abi.Response, b *abi.Body) {
 		}
 	})
 }
+
+type commandHeader struct{}
+
+func (commandHeader) AppendFields(l *httpfield.List) { l.Add("host", "example.com") }
 
 // commandFacts are the facts of that client.
 type commandFacts struct{ facts }

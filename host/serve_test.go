@@ -509,7 +509,7 @@ func TestManyRequestsAtOnce(t *testing.T) {
 func TestRequestIDsAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 10_000 {
-		id := newRequestID()
+		id := strings.TrimPrefix(newTraceID(), traceVariable)
 		if len(id) != 32 || seen[id] {
 			t.Fatalf("id %q", id)
 		}
@@ -537,4 +537,3 @@ func TestTargetIsAsReceived(t *testing.T) {
 		})
 	}
 }
-

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -62,8 +61,8 @@ type Service struct {
 	log      *zap.Logger
 	requests atomic.Uint64
 
-	stop     chan struct{} // closed when running guests must end
-	stopOnce sync.Once
+	stopping atomic.Bool // running guests must end
+	waiting  lives       // those of them that wait
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
@@ -90,7 +89,6 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		template: template,
 		environ:  environ(&cfg),
 		log:      h.log,
-		stop:     make(chan struct{}),
 	}
 	s.gate = newGate(s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
 	s.env = abi.Environment{
@@ -155,7 +153,8 @@ func (s *Service) Close(ctx context.Context) {
 		return
 	}
 	if s.gate.drain(ctx) != nil {
-		s.stopOnce.Do(func() { close(s.stop) })
+		s.stopping.Store(true)
+		s.waiting.failAll(ErrShutdown)
 		s.gate.drain(context.Background())
 	}
 	s.template.Close()

@@ -20,8 +20,9 @@ type upload struct {
 	ended   chan struct{} // closed at the end, after an error or when closed
 
 	mu          sync.Mutex
+	reading     bool
 	interrupted bool
-	returned    bool // the handler has returned: the connection is no longer ours
+	returned    bool // the handler is about to return: the connection is no longer ours
 	once        sync.Once
 }
 
@@ -36,8 +37,12 @@ func (u *upload) Read(p []byte) (int, error) {
 		return 0, abi.ErrIncomplete
 	}
 	u.control.SetReadDeadline(time.Now().Add(u.timeout)) // not every writer has deadlines
+	u.reading = true
 	u.mu.Unlock()
 	n, err := u.body.Read(p)
+	u.mu.Lock()
+	u.reading = false
+	u.mu.Unlock()
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = errUploadTimeout
@@ -82,9 +87,13 @@ func (u *upload) interrupt() {
 	u.control.SetReadDeadline(time.Unix(1, 0))
 }
 
-// detach is called when the handler returns.
+// detach is called when the handler returns. A read that still waits, because the guest asked whether there is
+// something to read and then lost interest, would hold the server up: it is ended.
 func (u *upload) detach() {
 	u.mu.Lock()
+	defer u.mu.Unlock()
 	u.returned = true
-	u.mu.Unlock()
+	if u.reading && !u.interrupted {
+		u.control.SetReadDeadline(time.Unix(1, 0))
+	}
 }

@@ -1,0 +1,189 @@
+package host
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// life is the context of one guest run. It ends with ErrWallTime, ErrClientGone or ErrShutdown, which is what Err
+// and context.Cause give.
+//
+// Most guests compute for microseconds and never wait. For them a life costs nothing but its fields: the engine asks
+// Err now and then; timers, channels and registrations are made only when something waits on Done.
+type life struct {
+	service  *Service
+	deadline time.Time
+
+	mu     sync.Mutex
+	client context.Context // the client's request; nil once its going away does not matter
+	err    error
+	done   chan struct{} // nil until something waits
+	timer  *time.Timer
+	unhook func() bool // ends the watch on client
+	over   bool        // the run has ended
+	after  func()      // called once when the life ends before the run does
+}
+
+var _ context.Context = (*life)(nil)
+
+// begin starts a life; l may have served another run before.
+func (l *life) begin(s *Service, client context.Context, wall time.Duration) {
+	*l = life{service: s, client: client, deadline: time.Now().Add(wall)}
+}
+
+// Deadline implements context.Context.
+func (l *life) Deadline() (time.Time, bool) { return l.deadline, true }
+
+// Value implements context.Context; a life carries nothing.
+func (l *life) Value(any) any { return nil }
+
+// Err implements context.Context.
+func (l *life) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil && !l.over {
+		switch {
+		case l.client != nil && l.client.Err() != nil:
+			l.end(ErrClientGone)
+		case l.service.stopping.Load():
+			l.end(ErrShutdown)
+		case time.Now().After(l.deadline):
+			l.end(ErrWallTime)
+		}
+	}
+	return l.err
+}
+
+// Done implements context.Context.
+func (l *life) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.err != nil {
+			close(l.done)
+		} else if !l.over {
+			l.watch()
+		}
+	}
+	return l.done
+}
+
+// watch arranges for the life to end by itself. The caller holds mu.
+func (l *life) watch() {
+	l.timer = time.AfterFunc(time.Until(l.deadline), func() { l.fail(ErrWallTime) })
+	if l.client != nil {
+		l.unhook = context.AfterFunc(l.client, func() { l.fail(ErrClientGone) })
+	}
+	l.service.waiting.add(l)
+	if l.service.stopping.Load() { // it may have missed this one
+		l.end(ErrShutdown)
+	}
+}
+
+// whenEnded has f called when the life ends before its run does.
+func (l *life) whenEnded(f func()) {
+	l.mu.Lock()
+	l.after = f
+	ended := l.err != nil
+	l.mu.Unlock()
+	if ended {
+		f()
+		return
+	}
+	l.Done()
+}
+
+// fail ends the life.
+func (l *life) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A client that goes away once it has its response has not failed the run.
+	if l.err == nil && !l.over && (err != ErrClientGone || l.client != nil) {
+		l.end(err)
+	}
+}
+
+// end ends the life. The caller holds mu.
+func (l *life) end(err error) {
+	l.err = err
+	if l.done != nil {
+		close(l.done)
+		l.release()
+	}
+	if l.after != nil {
+		go l.after()
+		l.after = nil
+	}
+}
+
+// release undoes watch. The caller holds mu.
+func (l *life) release() {
+	if l.timer == nil {
+		return
+	}
+	l.timer.Stop()
+	l.timer = nil
+	if l.unhook != nil {
+		l.unhook()
+		l.unhook = nil
+	}
+	l.service.waiting.remove(l)
+}
+
+// detach says that the client's going away matters no more: it has its response.
+func (l *life) detach() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = nil
+	if l.unhook != nil {
+		l.unhook()
+		l.unhook = nil
+	}
+}
+
+// finish says that the run has ended. The life must not be reused while something may still hold it, which is
+// the case if it was waited on.
+func (l *life) finish() (reusable bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	l.after = nil
+	l.release()
+	return l.done == nil
+}
+
+// lives is a set of runs that wait, to be told when their service stops.
+type lives struct {
+	mu  sync.Mutex
+	all map[*life]struct{}
+}
+
+func (w *lives) add(l *life) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil {
+		w.all = make(map[*life]struct{})
+	}
+	w.all[l] = struct{}{}
+}
+
+func (w *lives) remove(l *life) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.all, l)
+}
+
+// failAll ends the lives of all that wait.
+func (w *lives) failAll(err error) {
+	w.mu.Lock()
+	all := make([]*life, 0, len(w.all))
+	for l := range w.all {
+		all = append(all, l)
+	}
+	w.mu.Unlock()
+	for _, l := range all {
+		l.fail(err)
+	}
+}
