@@ -32,15 +32,12 @@ func closeWrite(c net.Conn) error {
 	return c.Close()
 }
 
-// phase is what a connection is doing, for the counters.
-type phase int32
-
+// What a connection is doing, for Counts.
 const (
-	phaseStarting phase = iota // handshake, or before the first byte of a request
+	phaseStarting int32 = iota // handshake, or before the first byte of a request
 	phaseActive
 	phaseIdle
 	phaseHijacked
-	phaseClosed
 	numPhases
 )
 
@@ -160,7 +157,6 @@ func (c *serverConn) CloseWrite() error { return closeWrite(c.Conn) }
 func (c *serverConn) Close() error {
 	err := c.Conn.Close()
 	if c.closeOnce.CompareAndSwap(false, true) {
-		c.setPhase(phaseClosed)
 		c.srv.drop(c)
 	}
 	return err
@@ -174,12 +170,6 @@ func (c *serverConn) lastWords(response string) {
 	}
 }
 
-func (c *serverConn) setPhase(p phase) {
-	old := phase(c.phase.Swap(int32(p)))
-	c.srv.count[old].Add(-1)
-	c.srv.count[p].Add(1)
-}
-
 // stateChanged is the ConnState hook of net/http.
 func stateChanged(nc net.Conn, state http.ConnState) {
 	c := baseConn(nc)
@@ -188,11 +178,11 @@ func stateChanged(nc net.Conn, state http.ConnState) {
 	}
 	switch state {
 	case http.StateActive:
-		c.setPhase(phaseActive)
+		c.phase.Store(phaseActive)
 	case http.StateIdle:
-		c.setPhase(phaseIdle)
+		c.phase.Store(phaseIdle)
 	case http.StateHijacked:
 		c.hijacked.Store(true)
-		c.setPhase(phaseHijacked)
+		c.phase.Store(phaseHijacked)
 	}
 }

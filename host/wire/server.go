@@ -78,17 +78,23 @@ type Counts struct {
 	Refused  uint64 // requests that the server itself answered with 4xx or 505 because of their form
 }
 
-// Counts gives the present counters; zeros when the server does not serve.
+// Counts gives the present counters; zeros when the server has not served. It looks at every connection.
 func (s *Server) Counts() Counts {
 	v := s.current.Load()
 	if v == nil {
 		return Counts{}
 	}
+	var n [numPhases]int
+	v.mu.Lock()
+	for c := range v.open {
+		n[c.phase.Load()]++
+	}
+	v.mu.Unlock()
 	return Counts{
-		Starting: int(v.count[phaseStarting].Load()),
-		Active:   int(v.count[phaseActive].Load()),
-		Idle:     int(v.count[phaseIdle].Load()),
-		Hijacked: int(v.count[phaseHijacked].Load()),
+		Starting: n[phaseStarting],
+		Active:   n[phaseActive],
+		Idle:     n[phaseIdle],
+		Hijacked: n[phaseHijacked],
 		Accepted: v.accepted.Load(),
 		Refused:  v.refused.Load(),
 	}
@@ -113,7 +119,6 @@ type serving struct {
 	stop     chan struct{} // closed when shutdown begins
 	accepted atomic.Uint64
 	refused  atomic.Uint64
-	count    [numPhases]atomic.Int64
 
 	mu   sync.Mutex
 	open map[*serverConn]struct{}
@@ -288,7 +293,6 @@ func (v *serving) accept(l net.Listener) error {
 		c := &serverConn{Conn: nc, raw: nc, srv: v}
 		c.facts = newConnFacts(nc.LocalAddr(), nc.RemoteAddr())
 		c.follow.lim = &v.limits
-		v.count[phaseStarting].Add(1)
 		if !v.add(c) {
 			c.Close()
 			return ErrClosed
@@ -462,7 +466,7 @@ func (v *serving) shutdown(drain time.Duration) error {
 	v.checkGone()
 	var unstarted []*serverConn
 	for c := range v.open {
-		if phase(c.phase.Load()) == phaseStarting {
+		if c.phase.Load() == phaseStarting {
 			unstarted = append(unstarted, c)
 		}
 	}
