@@ -371,7 +371,7 @@ func (x *interrupter) start(_ Section, ok bool) ([]byte, error) {
 	return AppendU32(nil, x.shift(x.m.Start)), nil
 }
 
-// elements shifts the functions of element segments (Wasm core specification, section 5.5.12).
+// elements shifts the functions of element segments .
 func (x *interrupter) elements(s Section, ok bool) ([]byte, error) {
 	if !ok {
 		return nil, nil
@@ -381,33 +381,19 @@ func (x *interrupter) elements(s Section, ok bool) ([]byte, error) {
 	b := AppendU32(make([]byte, 0, len(s.Body)+len(s.Body)/8), uint32(n))
 	for i := 0; i < n && r.err == nil; i++ {
 		start := r.pos
-		flags := r.u32("the flags of an element segment")
-		if r.err == nil && flags > 7 {
-			r.fail(start, ErrMalformed, "expected an element segment, found flags %d", flags)
-		}
-		const passive, explicit, exprs = 1, 2, 4
-		if flags&passive == 0 {
-			if flags&explicit != 0 {
-				r.u32("a table index")
-			}
+		active, _, flags := r.elementHead()
+		if active {
 			b = append(b, r.b[start:r.pos]...)
 			b = x.constExpr(b, r)
 			start = r.pos
 		}
-		if flags&(passive|explicit) != 0 {
-			if flags&exprs != 0 {
-				r.refType("the type of an element segment")
-			} else {
-				r.byte("the kind of an element segment")
-			}
-		}
-		k := r.count(1, "elements")
+		k := r.elementKind(flags)
 		if r.err != nil {
 			break
 		}
 		b = append(b, r.b[start:r.pos]...)
 		for ; k > 0 && r.err == nil; k-- {
-			if flags&exprs != 0 {
+			if flags&elemExprs != 0 {
 				b = x.constExpr(b, r)
 				continue
 			}

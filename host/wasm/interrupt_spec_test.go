@@ -33,8 +33,16 @@ type world struct {
 }
 
 func newWorld(t testing.TB, rewrite bool, features api.CoreFeatures) *world {
+	return newWorldWith(t, rewrite, wazero.NewRuntimeConfig().WithCoreFeatures(features))
+}
+
+func newInterpreter(t testing.TB, rewrite bool) *world {
+	return newWorldWith(t, rewrite, wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(allFeatures))
+}
+
+func newWorldWith(t testing.TB, rewrite bool, config wazero.RuntimeConfig) *world {
 	ctx := context.Background()
-	w := &world{rewrite: rewrite, rt: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features))}
+	w := &world{rewrite: rewrite, rt: wazero.NewRuntimeWithConfig(ctx, config)}
 	t.Cleanup(func() { w.rt.Close(ctx) })
 	// Small budgets of changing size, so that the host is called at every kind of place.
 	w.budget = func(n int) uint32 { return []uint32{1, 2, 3, 7, 1, 50, 300, 5}[n%8] }

@@ -3,6 +3,7 @@ package wasm
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -245,6 +246,42 @@ func TestToolchainGuesses(t *testing.T) {
 	}
 }
 
+func TestSegments(t *testing.T) {
+	m, err := Parse(mod(
+		SectionType, typeRun, SectionFunction, "\x01\x00", SectionTable, "\x02\x70\x00\x05\x70\x00\x05", SectionMemory, "\x01\x00\x01",
+		SectionElement, "\x04"+
+			"\x00\x41\x03\x0b\x01\x00"+ // active in table 0
+			"\x01\x00\x02\x00\x00"+ // passive
+			"\x06\x01\x41\x02\x0b\x70\x02\xd0\x70\x0b\xd2\x00\x0b"+ // active in table 1, expressions
+			"\x03\x00\x00", // declared
+		SectionDataCount, "\x02", SectionCode, codeEmpty,
+		SectionData, "\x02\x00\x41\x90\xce\x00\x0b\x02hi\x01\x03abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elems, err := m.Elements()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ElementSegment{
+		{Active: true, Offset: []byte("\x41\x03\x0b"), Count: 1}, {Count: 2},
+		{Active: true, Table: 1, Offset: []byte("\x41\x02\x0b"), Count: 2}, {},
+	}
+	if !reflect.DeepEqual(elems, want) {
+		t.Errorf("elements %+v, want %+v", elems, want)
+	}
+	data, err := m.Data()
+	if err != nil || len(data) != 2 || string(data[0].Init) != "hi" || string(data[1].Init) != "abc" || !data[0].Active || data[1].Active {
+		t.Fatalf("data %+v, %v", data, err)
+	}
+	if v, ok := ConstI32(data[0].Offset); v != 10000 || !ok {
+		t.Errorf("offset %d %v", v, ok)
+	}
+	if _, ok := ConstI32([]byte("\x23\x00\x0b")); ok {
+		t.Error("a global's value was taken for a constant")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(sample())
 	f.Add([]byte("(module)"))
@@ -259,6 +296,8 @@ func FuzzParse(f *testing.F) {
 		}
 		m.EngineImports()
 		m.EngineExports()
+		_, _ = m.Elements()
+		_, _ = m.Data()
 		m.FuncName(1)
 		m.Toolchain()
 		m.Kind()

@@ -186,6 +186,13 @@ func (e *Engine) load(path string, f *os.File) (engine.Module, error) {
 		return nil, fmt.Errorf("%w: %w", errArtifact, err)
 	}
 	facts := factsOf(m)
+	stub, err := wasm.Parse(p.stub)
+	if err == nil {
+		err = facts.checkElements(stub)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errArtifact, err)
+	}
 	if err := facts.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		return nil, err
 	}

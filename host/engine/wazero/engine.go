@@ -40,6 +40,7 @@ type Engine struct {
 	cfg         engine.Config
 	features    api.CoreFeatures
 	dir         string // private, for artifacts in the making
+	config      wz.RuntimeConfig
 	slots       chan struct{}
 	compiler    bool // as opposed to the interpreter
 	fingerprint string
@@ -52,7 +53,9 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // New makes an engine. It keeps a private temporary directory until Close.
-func New(cfg engine.Config) (*Engine, error) {
+func New(cfg engine.Config) (*Engine, error) { return open(cfg, wz.NewRuntimeConfig()) }
+
+func open(cfg engine.Config, config wz.RuntimeConfig) (*Engine, error) {
 	cfg = cfg.WithDefaults()
 	cfg.MaxMemory = min(cfg.MaxMemory, maxMemory)
 	if cfg.MaxInstances < 0 {
@@ -66,6 +69,7 @@ func New(cfg engine.Config) (*Engine, error) {
 	if cfg.Exceptions {
 		e.features |= experimental.CoreFeaturesExceptionHandling
 	}
+	e.config = config.WithCoreFeatures(e.features).WithDebugInfoEnabled(false)
 	var err error
 	if e.dir, err = os.MkdirTemp("", "wasmedge-wazero-"); err != nil {
 		return nil, fmt.Errorf("wazero: %w", err)
@@ -176,9 +180,7 @@ func (e *Engine) newRuntime() (*code, error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	ctx := context.Background()
-	cfg := wz.NewRuntimeConfig().WithCoreFeatures(e.features).WithCompilationCache(c.cache).WithDebugInfoEnabled(false)
-	c.runtime = wz.NewRuntimeWithConfig(ctx, cfg)
+	c.runtime = wz.NewRuntimeWithConfig(context.Background(), e.config.WithCompilationCache(c.cache))
 	e.open[c] = struct{}{}
 	return c, nil
 }

@@ -104,7 +104,7 @@ func (in *instance) run(ctx context.Context, export string) error {
 	case in.overflow:
 		return &engine.TrapError{Code: engine.TrapStackOverflow, Frames: in.t.facts.frames(err.Error())}
 	}
-	return in.t.facts.trap(err)
+	return in.t.facts.trapOf(err)
 }
 
 // stopped is what ends a guest: it is thrown through the guest's frames.

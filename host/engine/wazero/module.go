@@ -33,6 +33,7 @@ type facts struct {
 	min    uint64
 	memory bool // exported by the name "memory"
 	start  bool
+	trap   *engine.TrapError // instantiating traps: an active segment lies outside its table
 }
 
 func factsOf(m *wasm.Module) *facts {
@@ -50,6 +51,26 @@ func factsOf(m *wasm.Module) *facts {
 		f.memory = true
 	}
 	return f
+}
+
+// checkElements finds active element segments that do not fit; wazero would leave them out without a word.
+// Offsets that are not constants depend on imported globals, which no guest has, or on proposals.
+func (f *facts) checkElements(m *wasm.Module) error {
+	segments, err := m.Elements()
+	if err != nil {
+		return err
+	}
+	for i, s := range segments {
+		offset, known := wasm.ConstI32(s.Offset)
+		if !s.Active || !known || int(s.Table) >= len(f.tables) {
+			continue
+		}
+		if uint64(offset)+uint64(s.Count) > f.tables[s.Table] {
+			f.trap = &engine.TrapError{Code: engine.TrapTableOutOfBounds, Message: fmt.Sprintf("element segment %d lies outside its table", i)}
+			break
+		}
+	}
+	return nil
 }
 
 // check holds the sizes that the guest starts with against limits.
@@ -94,6 +115,9 @@ func (e *Engine) Compile(ctx context.Context, src []byte) (engine.Module, error)
 		return nil, err
 	}
 	f := factsOf(slim)
+	if err := f.checkElements(m); err != nil {
+		return nil, err
+	}
 	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		return nil, err
 	}

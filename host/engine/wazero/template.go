@@ -157,6 +157,9 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	if err := t.facts.check(limit, tables); err != nil {
 		return nil, err
 	}
+	if t.facts.trap != nil {
+		return nil, t.facts.trap
+	}
 	select {
 	case t.e.slots <- struct{}{}:
 	default:

@@ -25,8 +25,8 @@ var trapCodes = map[string]engine.TrapCode{
 	"null reference":                engine.TrapIndirectCallToNull,
 }
 
-// trap makes a TrapError of an error that wazero returned from a call.
-func (f *facts) trap(err error) error {
+// trapOf makes a TrapError of an error that wazero returned from a call.
+func (f *facts) trapOf(err error) error {
 	const prefix = "wasm error: "
 	text := err.Error()
 	cause := errors.Unwrap(err)

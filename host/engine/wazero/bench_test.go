@@ -1,0 +1,137 @@
+package wazero
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/edgewasm/wasmedge/host/engine"
+)
+
+// goGuest builds a small program with the Go toolchain: a guest of a few MB with the shape of real ones.
+func goGuest(tb testing.TB) []byte {
+	dir := tb.TempDir()
+	src := "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n"
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(src), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	out := filepath.Join(dir, "guest.wasm")
+	cmd := exec.Command("go", "build", "-o", out, "main.go")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "GO111MODULE=off")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		tb.Skipf("no Go toolchain for guests: %v %s", err, b)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// exits answers every hostcall of a guest with 0, and proc_exit with its end.
+func exits(m engine.Module) []engine.Hostcall {
+	var calls []engine.Hostcall
+	for _, im := range m.Imports() {
+		c := engine.Hostcall{Module: im.Module, Name: im.Name, Type: im.Func, Fn: func(_ *engine.Caller, s []uint64) error {
+			if len(s) > 0 {
+				s[0] = 0
+			}
+			return nil
+		}}
+		switch im.Name {
+		case "proc_exit":
+			c.Fn = func(_ *engine.Caller, s []uint64) error { return &engine.ExitError{Code: uint32(s[0])} }
+		case "fd_prestat_get", "fd_fdstat_get":
+			c.Fn = func(_ *engine.Caller, s []uint64) error { s[0] = 8; return nil } // bad descriptor
+		case "fd_write":
+			c.Fn = func(c *engine.Caller, s []uint64) error {
+				n, _ := c.Memory.U32(uint32(s[1]) + 4)
+				c.Memory.PutU32(uint32(s[3]), n)
+				if uint32(s[0]) == 2 {
+					p, _ := c.Memory.U32(uint32(s[1]))
+					text, _ := c.Memory.String(p, n)
+					fmt.Print(text)
+				}
+				s[0] = 0
+				return nil
+			}
+		}
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+func linked(tb testing.TB, e *Engine, src []byte) engine.Template {
+	m, err := e.Compile(context.Background(), src)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer m.Close()
+	t, err := m.Link(exits(m), engine.LinkOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(t.Close)
+	return t
+}
+
+func BenchmarkCompileGoGuest(b *testing.B) {
+	e, src := newEngine(b, engine.Config{}), goGuest(b)
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		m, err := e.Compile(context.Background(), src)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.Close()
+	}
+}
+
+func BenchmarkLoadGoGuest(b *testing.B) {
+	e := newEngine(b, engine.Config{})
+	path := artifact(b, e, goGuest(b))
+	for b.Loop() {
+		m, err := e.Load(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.Close()
+	}
+}
+
+func BenchmarkInstantiate(b *testing.B) {
+	e := newEngine(b, engine.Config{})
+	for name, src := range map[string][]byte{"small": kernels(b), "go": goGuest(b)} {
+		t := linked(b, e, src)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				in, err := t.Instantiate(engine.InstanceConfig{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				in.Close()
+			}
+		})
+	}
+}
+
+func BenchmarkRunGoGuest(b *testing.B) {
+	t := linked(b, newEngine(b, engine.Config{}), goGuest(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		in, err := t.Instantiate(engine.InstanceConfig{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		err = in.Call(context.Background(), "_start")
+		if exit, ok := err.(*engine.ExitError); !ok || exit.Code != 0 {
+			b.Fatal(err)
+		}
+		in.Close()
+	}
+}
