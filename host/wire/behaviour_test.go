@@ -371,6 +371,66 @@ func TestBodyThatTakesLongButFlowsIsRead(t *testing.T) {
 	})
 }
 
+func TestTimeBetweenTwoReadsOrWritesDoesNotCount(t *testing.T) {
+	each(t, func() *wire.Server {
+		return &wire.Server{BodyTimeout: 100 * time.Millisecond, WriteTimeout: 100 * time.Millisecond,
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				buf := make([]byte, 1)
+				for range 3 {
+					if _, err := io.ReadFull(r.Body, buf); err != nil {
+						t.Error(err)
+						return
+					}
+					w.Write(buf)
+					w.(http.Flusher).Flush()
+					time.Sleep(250 * time.Millisecond)
+				}
+			})}
+	}, func(t *testing.T, client *http.Client, url string) {
+		res, err := client.Post(url, "", strings.NewReader("abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(body) != "abc" || err != nil {
+			t.Errorf("got %q %v", body, err)
+		}
+	})
+}
+
+func TestClientThatDoesNotReadEndsTheResponse(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			failed := make(chan error, 1)
+			s := &wire.Server{WriteTimeout: 200 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				piece := make([]byte, 64<<10)
+				for {
+					if _, err := w.Write(piece); err != nil {
+						failed <- err
+						return
+					}
+				}
+			})}
+			url := "http://"
+			if tr.tls {
+				s.TLS = &wire.TLSConfig{}
+				url = "https://"
+			}
+			res, err := tr.client(t).Get(url + start(t, s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			select {
+			case <-failed:
+			case <-time.After(10 * time.Second):
+				t.Error("the handler still writes")
+			}
+		})
+	}
+}
+
 func TestHeadThatDoesNotComeEndsTheConnection(t *testing.T) {
 	addr := start(t, &wire.Server{ReadHeaderTimeout: 100 * time.Millisecond, Handler: http.HandlerFunc(namesHandler)})
 	for _, send := range []string{"", "P", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP/2.0\r\n"} {

@@ -109,7 +109,8 @@ type rawReader struct{ c *serverConn }
 
 func (r rawReader) Read(p []byte) (int, error) { return r.c.readRaw(p) }
 
-const continueLine = "HTTP/1.1 100 Continue\r\n\r\n"
+// interim is how 100 Continue, 103 Early Hints and their like begin; net/http writes each in one piece.
+const interim = "HTTP/1.1 1"
 
 func (c *serverConn) Write(p []byte) (int, error) {
 	if c.sealed.Load() {
@@ -117,7 +118,7 @@ func (c *serverConn) Write(p []byte) (int, error) {
 	}
 	c.armWrite()
 	n, err := c.Conn.Write(p)
-	if len(p) != len(continueLine) || string(p) != continueLine {
+	if len(p) < len(interim) || string(p[:len(interim)]) != interim {
 		c.sent.Add(int64(n))
 	}
 	return n, err

@@ -15,16 +15,16 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// h2Stream builds the bytes that a client sends.
-type h2Writer struct {
+// frameWriter builds the bytes that a client sends.
+type frameWriter struct {
 	bytes.Buffer
 	*http2.Framer
 	enc  *hpack.Encoder
 	head bytes.Buffer
 }
 
-func newH2Writer() *h2Writer {
-	w := &h2Writer{}
+func newFrameWriter() *frameWriter {
+	w := &frameWriter{}
 	w.WriteString(http2.ClientPreface)
 	w.Framer = http2.NewFramer(&w.Buffer, nil)
 	w.AllowIllegalWrites = true
@@ -32,7 +32,7 @@ func newH2Writer() *h2Writer {
 	return w
 }
 
-func (w *h2Writer) block(fields ...string) []byte {
+func (w *frameWriter) block(fields ...string) []byte {
 	w.head.Reset()
 	for i := 0; i < len(fields); i += 2 {
 		w.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
@@ -40,7 +40,7 @@ func (w *h2Writer) block(fields ...string) []byte {
 	return bytes.Clone(w.head.Bytes())
 }
 
-func (w *h2Writer) get(id uint32, fields ...string) {
+func (w *frameWriter) get(id uint32, fields ...string) {
 	all := append([]string{":method", "GET", ":authority", "a", ":scheme", "http", ":path", "/" + strconv.Itoa(int(id))}, fields...)
 	w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: w.block(all...), EndStream: true, EndHeaders: true})
 }
@@ -84,7 +84,7 @@ func readTapped(t testing.TB, tap *h2Tap) (out []tapped, data int, err error) {
 }
 
 func TestTapMarksEachRequestAndKnowsItsNames(t *testing.T) {
-	w := newH2Writer()
+	w := newFrameWriter()
 	w.WriteSettings(http2.Setting{ID: 1, Val: 65536}, http2.Setting{ID: 4, Val: 131072})
 	w.WriteWindowUpdate(0, 12517377)
 	w.get(1, "x-b", "1", "x-a", "2", "x-b", "3")
@@ -155,7 +155,7 @@ func TestTapMarksEachRequestAndKnowsItsNames(t *testing.T) {
 }
 
 func TestFingerprintHasPrioritiesThatPrecedeTheFirstRequest(t *testing.T) {
-	w := newH2Writer()
+	w := newFrameWriter()
 	w.WriteSettings(http2.Setting{ID: 3, Val: 100})
 	w.WritePriority(3, http2.PriorityParam{StreamDep: 0, Weight: 200})
 	w.WritePriority(5, http2.PriorityParam{StreamDep: 3, Weight: 0, Exclusive: true})
@@ -172,7 +172,7 @@ func TestFingerprintHasPrioritiesThatPrecedeTheFirstRequest(t *testing.T) {
 }
 
 func TestTapForgetsStreamsThatReachNoHandler(t *testing.T) {
-	w := newH2Writer()
+	w := newFrameWriter()
 	w.WriteSettings()
 	for id := uint32(1); id < 24001; id += 2 {
 		w.get(id, "x-a", "b")
@@ -197,39 +197,39 @@ func TestTapForgetsStreamsThatReachNoHandler(t *testing.T) {
 func TestTapLeavesBrokenConnectionsToTheServer(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		write func(w *h2Writer)
+		write func(w *frameWriter)
 	}{
-		{"a block that ends within a field", func(w *h2Writer) {
+		{"a block that ends within a field", func(w *frameWriter) {
 			b := append(w.block(":method", "GET"), 0x00, 0x05, 'x', '-')
 			w.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: b, EndHeaders: true})
 		}},
-		{"a block that wants the marker for its value", func(w *h2Writer) {
+		{"a block that wants the marker for its value", func(w *frameWriter) {
 			b := append(w.block(":method", "GET", ":scheme", "http", ":path", "/"), 0x00, 0x01, 'x', byte(len(markerName)+4))
 			w.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: b, EndHeaders: true})
 		}},
-		{"more padding than frame", func(w *h2Writer) {
+		{"more padding than frame", func(w *frameWriter) {
 			w.WriteRawFrame(frameHeaders, flagPadded|flagEndHeaders, 3, []byte{9, 0x82})
 		}},
-		{"a frame that is too long", func(w *h2Writer) {
+		{"a frame that is too long", func(w *frameWriter) {
 			w.WriteRawFrame(frameHeaders, flagEndHeaders, 3, make([]byte, maxFrame+1))
 		}},
-		{"a continuation of nothing", func(w *h2Writer) { w.WriteContinuation(3, true, []byte{0x82}) }},
-		{"a frame within a block", func(w *h2Writer) {
+		{"a continuation of nothing", func(w *frameWriter) { w.WriteContinuation(3, true, []byte{0x82}) }},
+		{"a frame within a block", func(w *frameWriter) {
 			w.WriteRawFrame(frameHeaders, 0, 3, []byte{0x82})
 			w.WritePing(false, [8]byte{})
 		}},
-		{"an endless block", func(w *h2Writer) {
+		{"an endless block", func(w *frameWriter) {
 			w.WriteRawFrame(frameHeaders, 0, 3, []byte{0x82})
 			for range 1000 {
 				w.WriteContinuation(3, false, bytes.Repeat([]byte{0x82}, 1000))
 			}
 		}},
-		{"a table index that is not there", func(w *h2Writer) {
+		{"a table index that is not there", func(w *frameWriter) {
 			w.WriteRawFrame(frameHeaders, flagEndHeaders, 3, []byte{0xff, 0x60})
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newH2Writer()
+			w := newFrameWriter()
 			w.WriteSettings()
 			w.get(1, "x-a", "b")
 			tt.write(w)
@@ -255,7 +255,7 @@ func TestTapLeavesBrokenConnectionsToTheServer(t *testing.T) {
 }
 
 func TestTapWithoutRoomForTheMarkerKnowsNothingButPassesTheRequest(t *testing.T) {
-	w := newH2Writer()
+	w := newFrameWriter()
 	w.WriteSettings()
 	block := w.block(":method", "GET", ":scheme", "http", ":path", "/", ":authority", "a")
 	for maxFrame-len(block) > 3 { // fill the frame
@@ -279,7 +279,7 @@ func TestTapWithoutRoomForTheMarkerKnowsNothingButPassesTheRequest(t *testing.T)
 // FuzzH2Frames compares what a server reads with and without the tap: the same frames up to the same end,
 // but for the marker.
 func FuzzH2Frames(f *testing.F) {
-	w := newH2Writer()
+	w := newFrameWriter()
 	w.WriteSettings(http2.Setting{ID: 1, Val: 65536})
 	w.WritePriority(3, http2.PriorityParam{Weight: 200})
 	w.get(1, "x-b", "1", "x-a", "2")

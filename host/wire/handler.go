@@ -23,13 +23,13 @@ func (s *serving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, _ := r.Context().Value(connKey).(*serverConn)
 	switch {
 	case c == nil:
-		refuse(w, refuseDesync) // never
+		refuse(w, refuseDesync, true) // never
 	case c.tap == nil:
 		s.serveH1(c, w, r)
 	case r.ProtoMajor == 2:
 		s.serveH2(c, w, r)
 	default:
-		refuse(w, refuseDesync)
+		refuse(w, refuseDesync, true)
 	}
 }
 
@@ -37,7 +37,7 @@ func (s *serving) serveH1(c *serverConn, w http.ResponseWriter, r *http.Request)
 	req := c.follow.next()
 	if req.refused != nil {
 		s.refused.Add(1)
-		refuse(w, req.refused)
+		refuse(w, req.refused, true)
 		return
 	}
 	req.facts = Facts{conn: c.facts, req: req}
@@ -80,11 +80,14 @@ func (s *serving) serveH2(c *serverConn, w http.ResponseWriter, r *http.Request)
 	}
 	if why := s.checkH2(r); why != nil {
 		s.refused.Add(1)
-		refuse(w, why)
+		refuse(w, why, false)
 		return
 	}
 	r.TLS = c.facts.tls
 	outer := r.WithContext(context.WithValue(r.Context(), factsKey, f))
+	if s.writeTimeout > 0 {
+		w = newH2Writer(w, s.writeTimeout)
+	}
 	if r.ContentLength == 0 {
 		s.handler.ServeHTTP(w, outer)
 		return
@@ -94,21 +97,6 @@ func (s *serving) serveH2(c *serverConn, w http.ResponseWriter, r *http.Request)
 	if bad := body.failed.Load(); bad != nil {
 		w.WriteHeader(bad.Status) // does nothing when the handler has answered
 	}
-}
-
-// wrapBody guards the body of outer, a copy of r. It must be a copy: net/http finds out from the body of
-// its own request whether to send 100 Continue.
-func (s *serving) wrapBody(w http.ResponseWriter, r, outer *http.Request) *bodyReader {
-	body := &bodyReader{
-		ReadCloser: r.Body,
-		rc:         http.NewResponseController(w),
-		timeout:    s.bodyTimeout,
-		minRate:    s.minBodyRate,
-		outer:      outer,
-		inner:      r,
-	}
-	outer.Body = body
-	return body
 }
 
 // checkH2 holds a request of HTTP/2 to the rules that the follower has for HTTP/1, where net/http does not.
@@ -151,10 +139,12 @@ func (s *serving) checkH2(r *http.Request) *refusal {
 	return nil
 }
 
-// refuse answers in place of the handler and ends the connection.
-func refuse(w http.ResponseWriter, why *refusal) {
+// refuse answers in place of the handler. It ends the connection if it is not clear what follows on it.
+func refuse(w http.ResponseWriter, why *refusal, end bool) {
 	h := w.Header()
-	h.Set("Connection", "close")
+	if end {
+		h.Set("Connection", "close")
+	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(why.status)

@@ -35,13 +35,13 @@ type Server struct {
 	// IdleTimeout bounds how long a kept connection may be silent; 0 means 75 s.
 	IdleTimeout time.Duration
 	// BodyTimeout bounds how long one read of a request body may wait for the client; 0 means 30 s,
-	// negative means for ever. The limit may come up to a quarter early.
+	// negative means for ever.
 	BodyTimeout time.Duration
 	// MinBodyRate is the least that a client must send of a body in bytes a second, averaged over the time
 	// spent waiting for it and judged after 10 s; 0 means any rate.
 	MinBodyRate int
 	// WriteTimeout bounds how long one write may wait for the client; 0 means 60 s, negative means for
-	// ever. The limit may come up to a quarter early.
+	// ever. For HTTP/1 the limit may come up to a quarter early.
 	WriteTimeout time.Duration
 	// DrainTimeout is how long requests under way may go on after shutdown has begun, before their
 	// connections are closed; 0 means 30 s, negative means not at all.
