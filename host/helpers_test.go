@@ -79,6 +79,9 @@ func eachEngine(t *testing.T, test func(t *testing.T, h *testHost)) {
 // load loads a guest by name; "go/..." ones are compiled.
 func load(t testing.TB, h *testHost, guest string, cfg ServiceConfig) *Service {
 	t.Helper()
+	if family, _, _ := strings.Cut(guest, "/"); raceEnabled && h.Engine().Name() == "wazero" && (family == "go" || family == "js") {
+		t.Skip("compiling it with wazero takes minutes under the race detector")
+	}
 	var program []byte
 	switch family, name, _ := strings.Cut(guest, "/"); family {
 	case "go":

@@ -457,11 +457,13 @@ func TestAccessRecord(t *testing.T) {
 
 func TestRunAsACommand(t *testing.T) {
 	eachEngine(t, func(t *testing.T, h *testHost) {
-		var out, errs bytes.Buffer
-		s := load(t, h, "go/wasi", ServiceConfig{})
-		if err := s.Run(t.Context(), RunOptions{Args: []string{"wasi", "one", "two"}, Stdout: &out, Stderr: &errs}); err != nil {
-			t.Errorf("%v; %s%s", err, &out, &errs)
-		}
+		t.Run("go/wasi", func(t *testing.T) {
+			var out, errs bytes.Buffer
+			s := load(t, h, "go/wasi", ServiceConfig{})
+			if err := s.Run(t.Context(), RunOptions{Args: []string{"wasi", "one", "two"}, Stdout: &out, Stderr: &errs}); err != nil {
+				t.Errorf("%v; %s%s", err, &out, &errs)
+			}
+		})
 		for guest, want := range map[string]uint32{"wat/exit_0": 0, "wat/exit_1": 1, "wat/exit_255": 255} {
 			err := load(t, h, guest, ServiceConfig{}).Run(t.Context(), RunOptions{})
 			var exit *engine.ExitError
