@@ -179,7 +179,11 @@ func inspect(path string, program []byte) (*report, error) {
 const pageSize = 64 << 10
 
 func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s, %d functions, %s of code\n", printable(r.File), sizeText(uint64(r.Size)), r.Functions, sizeText(uint64(r.CodeSize)))
+	functions := fmt.Sprintf("%d functions", r.Functions)
+	if r.Functions == 1 {
+		functions = "1 function"
+	}
+	fmt.Fprintf(w, "%s: %s, %s, %s of code\n", printable(r.File), sizeText(uint64(r.Size)), functions, sizeText(uint64(r.CodeSize)))
 	t := newTable("built with", orElse(join(r.Language, r.Compiler), "not recognised"))
 	t.row("SDK", orElse(r.SDK, "not recognised"))
 	switch r.Kind {

@@ -16,8 +16,8 @@ func runCommand(o world) *cli.Command {
 		Usage:     "run a program once, with arguments, and exit with its code",
 		UsageText: "wasmedge run [OPTIONS] INPUT [ARGS]...",
 		Description: "The guest gets the request GET http://example.com/, its response is dropped; standard output and error are those of\n" +
-			"this process. After INPUT, the flags under \"Program\", \"Output\" and \"Accepted for compatibility\" that the reference\n" +
-			"server has still belong to this command up to the first word that is none of them; the rest is for the guest.\n" +
+			"this process. After INPUT, flags of the reference server still\n" +
+			"belong to this command, up to the first word that is none of them; the rest is for the guest.\n" +
 			"\"--\" ends our options: wasmedge run -C fastly.toml -- app.wasm --flag-of-the-guest",
 		Flags:  runFlags(),
 		Action: func(ctx *cli.Context) error { return run(o, ctx) },

@@ -74,13 +74,12 @@ func serve(o world, ctx *cli.Context) error {
 	life, stop := untilSignal(ctx.Context)
 	defer stop()
 	defer onReopen(s.reopenLogs)()
-	svc, err := s.host.Load(life, program, s.conf)
+	svc, err := s.load(life, program)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", input, err)
 		if life.Err() != nil {
-			err = nil // interrupted while compiling
+			return nil // told to stop while compiling
 		}
-		return errors.Join(err, s.close(0))
+		return errors.Join(fmt.Errorf("%s: %w", input, err), s.close(0))
 	}
 
 	scheme := "http"

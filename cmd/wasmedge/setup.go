@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -151,6 +152,26 @@ func (s *session) openLogs(dir string) error {
 	}
 	s.conf.Logs = s.logs
 	return nil
+}
+
+// load compiles the program. An engine that cannot be interrupted is left to itself when life ends: the process is
+// about to end as well.
+func (s *session) load(life context.Context, program []byte) (*host.Service, error) {
+	type result struct {
+		svc *host.Service
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		svc, err := s.host.Load(life, program, s.conf)
+		done <- result{svc, err}
+	}()
+	select {
+	case r := <-done:
+		return r.svc, r.err
+	case <-life.Done():
+		return nil, context.Cause(life)
+	}
 }
 
 // reopenLogs follows a rotation of the files in --log-dir.
