@@ -43,7 +43,7 @@ type artifactFacts struct {
 // Serialize implements engine.Module.
 func (m *module) Serialize() ([]byte, error) {
 	if !m.refs.acquire() {
-		return nil, errors.New("wasmtime: the module is closed")
+		return nil, errModuleClosed
 	}
 	defer m.refs.release()
 	end, err := json.Marshal(artifactFacts{m.engine.fingerprint, m.facts})

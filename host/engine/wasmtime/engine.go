@@ -2,7 +2,6 @@
 
 package wasmtime
 
-// #cgo CFLAGS: -O2 -Wall -Wextra -Wno-unused-parameter
 // #cgo nocallback we_engine_tick
 // #include <stdlib.h>
 // #include <unistd.h>
@@ -166,7 +165,7 @@ func (e *wasmtimeEngine) Name() string        { return "wasmtime" }
 func (e *wasmtimeEngine) Version() string     { return Version() }
 func (e *wasmtimeEngine) Fingerprint() string { return e.fingerprint }
 
-// Close is refused nothing that still runs: instances and what they need live on until they are closed.
+// Close implements engine.Engine. Instances that are still there, and what they need, live on until they are closed.
 func (e *wasmtimeEngine) Close() error {
 	if e.closed.Swap(true) {
 		return errClosed

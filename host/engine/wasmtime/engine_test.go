@@ -197,6 +197,34 @@ func TestMisuseOfAnInstanceIsAnError(t *testing.T) {
 	}
 }
 
+// TestGoexitInAWaitingHostcall: it ends the goroutine, as it says, and leaves an instance that can only be closed.
+func TestGoexitInAWaitingHostcall(t *testing.T) {
+	tmpl := text(t, open(t, engine.Config{MaxInstances: 1}), `(module (import "env" "f" (func $f)) (func (export "run") (call $f)))`,
+		engine.LinkOptions{}, engine.Hostcall{Module: "env", Name: "f", MayBlock: true, Fn: func(*engine.Caller, []uint64) error {
+			runtime.Goexit()
+			return nil
+		}})
+	inst, err := tmpl.Instantiate(engine.InstanceConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = inst.Call(context.Background(), "run")
+		t.Error("Call returned")
+	}()
+	<-done
+	if err := inst.Call(context.Background(), "run"); err == nil {
+		t.Error("a second call gave no error")
+	}
+	inst.Close()
+	if inst, err = tmpl.Instantiate(engine.InstanceConfig{}); err != nil {
+		t.Fatalf("the slot did not come back: %v", err)
+	}
+	inst.Close()
+}
+
 func TestArtifactOfOtherSettingsIsRefused(t *testing.T) {
 	m, err := open(t, engine.Config{}).Compile(context.Background(), benchGuest)
 	if err != nil {
@@ -227,6 +255,26 @@ func TestArtifactOfOtherSettingsIsRefused(t *testing.T) {
 	var limit *engine.LimitError
 	if _, err := open(t, engine.Config{MaxMemory: 64 << 10}).Load(path); !errors.As(err, &limit) {
 		t.Errorf("Load = %v, want a LimitError", err)
+	}
+}
+
+// TestEmptyNames: names in a module may be empty.
+func TestEmptyNames(t *testing.T) {
+	calls := 0
+	tmpl := text(t, open(t, engine.Config{}), `(module (import "" "" (func $f)) (func (export "") (call $f)))`, engine.LinkOptions{},
+		engine.Hostcall{Fn: func(*engine.Caller, []uint64) error { calls++; return nil }})
+	if err := call(tmpl, "", engine.InstanceConfig{}); err != nil || calls != 1 {
+		t.Errorf("Call = %v after %d hostcalls, want one", err, calls)
+	}
+}
+
+// TestTheSuspendingFunctionIsNotForGuests: a guest cannot import what the shim suspends guests with.
+func TestTheSuspendingFunctionIsNotForGuests(t *testing.T) {
+	tmpl := text(t, open(t, engine.Config{}), `(module (import "" "suspend" (func $f)) (func (export "run") (call $f)))`,
+		engine.LinkOptions{UnknownImports: engine.TrapUnknown})
+	var unknown *engine.UnknownImportError
+	if err := call(tmpl, "run", engine.InstanceConfig{}); !errors.As(err, &unknown) {
+		t.Errorf("Call = %v, want an UnknownImportError", err)
 	}
 }
 

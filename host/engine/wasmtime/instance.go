@@ -27,17 +27,18 @@ var (
 
 // instance is the engine.Instance. Its C half lies in c, which is C memory.
 type instance struct {
-	c        *C.we_inst
-	template *template
-	caller   engine.Caller
-	handle   uint32
-	max      time.Duration // of CPU; 0 is unbounded
-	started  bool          // the start function has run, or there is none
-	running  bool
-	ended    bool // nothing can be called any more
-	closed   bool
-	failure  error         // why a hostcall ended the guest
-	used     time.Duration // CPU, once closed
+	c         *C.we_inst
+	template  *template
+	caller    engine.Caller
+	handle    uint32
+	max       time.Duration // of CPU; 0 is unbounded
+	started   bool          // the start function has run, or there is none
+	running   bool
+	computing bool // counted by the ticker
+	ended     bool // nothing can be called any more
+	closed    bool
+	failure   error         // why a hostcall ended the guest
+	used      time.Duration // CPU, once closed
 }
 
 // Instantiate implements engine.Template.
@@ -53,8 +54,11 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	if err := t.facts.check(memory, elements); err != nil {
 		return nil, err
 	}
-	if e.closed.Load() || !t.refs.acquire() {
+	if e.closed.Load() {
 		return nil, errClosed
+	}
+	if !t.refs.acquire() {
+		return nil, errTemplateClosed
 	}
 	if e.instances.Add(1) > int64(e.cfg.MaxInstances) {
 		e.instances.Add(-1)
@@ -94,26 +98,25 @@ func (i *instance) Call(ctx context.Context, export string) error {
 		return fmt.Errorf("%w: %q", engine.ErrNoExport, export)
 	}
 	i.running = true
+	// It stays there after Call: a goroutine that a hostcall left behind may still look at it.
 	i.caller.Context = ctx
-	ticker := i.template.engine.ticker
-	ticker.enter()
+	i.compute(true)
 	defer func() {
-		ticker.leave()
+		i.compute(false)
 		i.running = false
-		i.caller.Context = nil
 	}()
+	i.ended = true // unless it comes through; runtime.Goexit in a hostcall leaves here, too
 	if !i.started {
 		if err := i.run(C.we_instantiate(i.c)); err != nil {
-			i.ended = true
 			return err
 		}
 		i.started = true
 	}
-	err := i.run(C.we_call_export(i.c, cString(export), C.size_t(len(export))))
-	if err != nil {
-		i.ended = true
+	if err := i.run(C.we_call_export(i.c, cString(export), C.size_t(len(export)))); err != nil {
+		return err
 	}
-	return err
+	i.ended = false
+	return nil
 }
 
 // run polls until the guest has ended. A guest that is given up stays suspended until Close.
@@ -124,9 +127,11 @@ func (i *instance) run(status C.int) error {
 		case C.WE_WAITING:
 			h := &i.template.calls[i.c.waiting.index]
 			i.refresh()
+			i.compute(false)
 			if err := i.perform(h, i.stack(h), false); err != nil {
 				return err
 			}
+			i.compute(true)
 			i.c.answered = true
 		case C.WE_YIELDED:
 			// The epoch moved on: other goroutines first.
@@ -143,6 +148,19 @@ func (i *instance) run(status C.int) error {
 			}
 		}
 		status = C.we_poll(i.c)
+	}
+}
+
+// compute tells the ticker whether the guest computes, as opposed to waiting or having ended.
+func (i *instance) compute(yes bool) {
+	if i.computing == yes {
+		return // also when runtime.Goexit in a hostcall unwinds Call
+	}
+	i.computing = yes
+	if yes {
+		i.template.engine.ticker.enter()
+	} else {
+		i.template.engine.ticker.leave()
 	}
 }
 

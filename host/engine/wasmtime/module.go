@@ -9,6 +9,7 @@ import "C"
 import (
 	"bytes"
 	"context"
+	"errors"
 	"unsafe"
 
 	"github.com/edgewasm/wasmedge/host/engine"
@@ -129,6 +130,8 @@ func newModule(e *wasmtimeEngine, c *C.wasmtime_module_t, f facts) *module {
 	})
 	return m
 }
+
+var errModuleClosed = errors.New("wasmtime: the module is closed")
 
 func (m *module) Imports() []engine.Import { return m.ModuleImports }
 func (m *module) Exports() []engine.Export { return m.ModuleExports }

@@ -16,6 +16,12 @@
 // we_call_on calls f(arg) with the stack pointer at sp and comes back on the present stack.
 void we_call_on(void *sp, void (*f)(void *), void *arg) __asm__("we_call_on");
 
+#if defined(__linux__)
+#define ELF_SIZE ".type we_call_on, %function\n.size we_call_on, .-we_call_on\n"
+#else
+#define ELF_SIZE
+#endif
+
 #if defined(__x86_64__)
 __asm__(".text\n"
         ".p2align 4\n"
@@ -34,7 +40,7 @@ __asm__(".text\n"
         "popq %rbp\n"
         ".cfi_def_cfa %rsp, 8\n"
         "ret\n"
-        ".cfi_endproc\n");
+        ".cfi_endproc\n" ELF_SIZE);
 #elif defined(__aarch64__)
 __asm__(".text\n"
         ".p2align 4\n"
@@ -54,7 +60,7 @@ __asm__(".text\n"
         "ldp x29, x30, [sp], #16\n"
         ".cfi_def_cfa sp, 0\n"
         "ret\n"
-        ".cfi_endproc\n");
+        ".cfi_endproc\n" ELF_SIZE);
 #endif
 
 static char *message_of(wasmtime_error_t *error) {

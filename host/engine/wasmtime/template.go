@@ -32,12 +32,14 @@ type hostcall struct {
 	slots int // the longer of parameters and results
 }
 
+var errTemplateClosed = errors.New("wasmtime: the template is closed")
+
 type importName struct{ module, name string }
 
 // Link implements engine.Module.
 func (m *module) Link(calls []engine.Hostcall, opts engine.LinkOptions) (engine.Template, error) {
-	if m.engine.closed.Load() || !m.refs.acquire() {
-		return nil, errClosed
+	if !m.refs.acquire() {
+		return nil, errModuleClosed
 	}
 	defer m.refs.release() // the template keeps the compiled code itself
 
