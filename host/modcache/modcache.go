@@ -230,12 +230,12 @@ func (c *Cache) lock(ctx context.Context, key key, size int) (unlock func(), err
 	}
 	for {
 		outer, held, err := c.store.tryLock(key)
+		if held {
+			return func() { outer(); inner() }, nil
+		}
 		if err != nil || time.Since(start) > lockPatience {
 			// Without the lock two processes may do the same work; renaming keeps the result sound.
 			return inner, nil
-		}
-		if held {
-			return func() { outer(); inner() }, nil
 		}
 		select {
 		case <-ctx.Done():
