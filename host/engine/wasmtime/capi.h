@@ -48,7 +48,8 @@ void wasm_engine_delete(wasm_engine_t *);
 void wasmtime_engine_increment_epoch(wasm_engine_t *);
 
 void wasmtime_config_epoch_interruption_set(wasm_config_t *, bool);
-void wasmtime_config_async_support_set(wasm_config_t *, bool);
+// Later versions (it is gone in 49) always support async and have no such function: then its address is null.
+void wasmtime_config_async_support_set(wasm_config_t *, bool) __attribute__((weak));
 void wasmtime_config_async_stack_size_set(wasm_config_t *, uint64_t);
 void wasmtime_config_max_wasm_stack_set(wasm_config_t *, size_t);
 void wasmtime_config_wasm_threads_set(wasm_config_t *, bool);

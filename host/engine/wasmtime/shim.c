@@ -97,7 +97,7 @@ static wasm_functype_t *function_type(const uint8_t *params, size_t nparams, con
 
 we_engine *we_engine_new(const we_config *k) {
   wasm_config_t *c = wasm_config_new();
-  wasmtime_config_async_support_set(c, true);
+  if (wasmtime_config_async_support_set != NULL) wasmtime_config_async_support_set(c, true);
   wasmtime_config_epoch_interruption_set(c, true);
   wasmtime_config_max_wasm_stack_set(c, k->wasm_stack);
   wasmtime_config_async_stack_size_set(c, k->fiber_stack);

@@ -1,4 +1,14 @@
 // Compiled by TestDeclarations against wasmtime's real headers. Our types take other names meanwhile.
+#include <assert.h>
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Versions differ in what they call const, which matters to no caller.
+#define const
 #include <wasm.h>
 #include <wasmtime.h>
 
