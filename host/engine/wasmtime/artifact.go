@@ -65,7 +65,8 @@ func (m *module) Serialize() ([]byte, error) {
 }
 
 // Load implements engine.Engine. It recognises a file that is no artifact, is incomplete, or was written by an
-// engine with another fingerprint; it cannot recognise one that was forged.
+// engine with another fingerprint; it cannot recognise one that was forged. The file stays mapped: it may be removed
+// or replaced (rename), but must never be changed in place.
 func (e *wasmtimeEngine) Load(path string) (engine.Module, error) {
 	f, err := readFacts(path)
 	if err != nil {

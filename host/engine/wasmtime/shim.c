@@ -243,8 +243,10 @@ static void see_memory(we_inst *i, wasmtime_caller_t *caller) {
     i->memory = e.of.memory;
     i->has_memory = true;
   }
+  size_t size = wasmtime_memory_data_size(i->context, &i->memory);
+  if (size == i->memory_size) return; // memory moves only when it grows, if then
   i->memory_base = wasmtime_memory_data(i->context, &i->memory);
-  i->memory_size = wasmtime_memory_data_size(i->context, &i->memory);
+  i->memory_size = size;
 }
 
 struct go_call {
