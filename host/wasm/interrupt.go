@@ -104,8 +104,8 @@ type interrupter struct {
 	imported uint32 // function imports before ours
 	added    uint32
 	funcs    []funcFacts
-	events   []event // of all functions, in code order
-	targets  []int32 // of branches within loops: the innermost loop at the target, or -1
+	events   []event  // of all functions, in code order
+	targets  []target // of branches within loops
 
 	typeTick, typeInterrupt, typeRefill, typeGrow uint32 // type indices
 	counter                                       uint32 // global index

@@ -101,8 +101,15 @@ func (x *interrupter) scan() error {
 
 // frame is an open block.
 type frame struct {
-	loop int32 // event of the innermost loop, this one included; -1 for none
-	is   bool  // it is that loop
+	loop    int32 // event of the innermost loop, this one included; -1 for none
+	is      bool  // it is that loop
+	carries bool  // a branch to it carries values
+}
+
+// target is what a label stands for.
+type target struct {
+	loop    int32 // event of the innermost loop at the target, or -1
+	carries bool
 }
 
 // scanBody decodes one function. ctl is reused.
@@ -119,15 +126,16 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 		}
 	}
 	f.locals, f.body, f.first = uint32(locals), r.pos, len(x.events)
-	target := func(depth uint32) {
+	label := func(depth uint32) {
 		if uint64(depth) >= uint64(len(ctl)) {
 			r.fail(r.pos, ErrMalformed, "expected a label below %d, found %d", len(ctl), depth)
 			return
 		}
-		x.targets = append(x.targets, ctl[len(ctl)-1-int(depth)].loop)
+		to := ctl[len(ctl)-1-int(depth)]
+		x.targets = append(x.targets, target{to.loop, to.carries})
 	}
 	loop := int32(-1)
-	ctl = append(ctl, frame{loop: loop})
+	ctl = append(ctl, frame{loop: loop, carries: len(typ.Results) > 0})
 	charge := func(c uint32) {
 		p := &f.cost
 		if loop >= 0 {
@@ -147,7 +155,7 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 	var in instr
 	for r.err == nil {
 		targets := len(x.targets)
-		r.next(&in, target)
+		r.next(&in, label)
 		if r.err != nil {
 			break
 		}
@@ -174,7 +182,7 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 				cost = costTryTable
 				calls()
 			}
-			ctl = append(ctl, frame{loop, in.op == opLoop})
+			ctl = append(ctl, frame{loop, in.op == opLoop, m.labelCarries(&in)})
 		case opEnd:
 			cost = 0
 			top := ctl[len(ctl)-1]
@@ -233,6 +241,18 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 		charge(cost)
 	}
 	return ctl
+}
+
+// labelCarries reports whether a branch to the label of a block carries values: a loop's parameters, or the
+// results of any other.
+func (m *Module) labelCarries(in *instr) bool {
+	if in.block < 0 {
+		return in.op != opLoop && in.block != blockEmpty
+	}
+	if in.op == opLoop {
+		return len(m.Types[in.block].Params) > 0
+	}
+	return len(m.Types[in.block].Results) > 0
 }
 
 func (x *interrupter) scanMisc(r *reader, f *funcFacts, in *instr, record func(event)) uint32 {
@@ -559,10 +579,19 @@ func (x *interrupter) branch(b []byte, e *event, instruction []byte, more uint32
 	var in instr
 	r.next(&in, func(depth uint32) {
 		shift := uint32(0)
-		if crossed := x.tightAround(e.owner) - x.tightAround(next[0]); crossed > 0 {
+		to := next[0]
+		next = next[1:]
+		if crossed := x.tightAround(e.owner) - x.tightAround(to.loop); crossed > 0 {
 			shift = tightBlocks*crossed + more
 		}
-		next = next[1:]
+		if shift > 0 && in.op == opBrIf && !to.carries {
+			// An edge from several branches into one block with different values costs wazero's compiler the
+			// fusion of comparison and branch. A block of its own for each edge does not.
+			b = AppendU32(append(b, opIf, blockEmpty&0x7f, opBr), depth+shift+1)
+			b = append(b, opEnd)
+			copied = r.pos
+			return
+		}
 		// The label is what was read last: copy what is before it.
 		size := labelSize(r.b[:r.pos])
 		b = append(b, instruction[copied:r.pos-size]...)

@@ -85,6 +85,9 @@ func (in *instance) Call(ctx context.Context, export string) error {
 	return in.run(ctx, export)
 }
 
+// Resume implements engine.Instance. A guest runs on the stack of its goroutine here and cannot be handed over.
+func (in *instance) Resume(context.Context) error { return engine.ErrNotSuspended }
+
 func (in *instance) run(ctx context.Context, export string) error {
 	if in.fn == nil || in.name != export {
 		in.name, in.fn = export, in.mod.ExportedFunction(export)
