@@ -229,6 +229,7 @@ func TestToolchainGuesses(t *testing.T) {
 	}{
 		{"unknown", mod()},
 		{"Rust (rustc 1.90.0), SDK fastly 0.11.9", append(withData("registry/src/index-1/fastly-0.11.9/src/http.rs"), producers("Rust", "rustc", "1.90.0")...)},
+		{"Rust (rustc), SDK fastly 0.13.2", withData("library/core/src/fmt.rs fastly-0.13.2/src/http/body.rs")},
 		{"Go (Go 1.26), SDK compute-sdk-go v1.4.2", append(withData("dep\tgithub.com/fastly/compute-sdk-go\tv1.4.2\th1:x"), producers("Go", "Go cmd/compile", "go1.26")...)},
 		{"Go (TinyGo 0.39.0)", append(mod(), producers("C99", "TinyGo", "0.39.0")...)},
 		{"C (clang 20.1.8)", append(mod(), producers("C11", "clang", "20.1.8")...)},

@@ -102,7 +102,7 @@ type Toolchain struct {
 }
 
 var (
-	rustCratePattern = regexp.MustCompile(`[/\\]fastly-(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)[/\\]`)
+	rustCratePattern = regexp.MustCompile(`\bfastly-(\d+\.\d+\.\d+[0-9A-Za-z.+-]*)[/\\]src\b`)
 	goModulePattern  = regexp.MustCompile(`dep\tgithub\.com/fastly/compute-sdk-go\t(v[0-9][0-9A-Za-z.+-]*)`)
 	goVersionPattern = regexp.MustCompile(`go1\.\d+(?:\.\d+)?`)
 	wordPattern      = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+-]*`)
@@ -153,7 +153,8 @@ func (m *Module) Toolchain() Toolchain {
 		}
 	case m.importsOrExports("__pin", "__new", "__rtti_base") || m.importsFrom("env", "abort") && len(p.ProcessedBy) == 0 || hasUTF16(data.Body, "~lib/"):
 		t.Language, t.Compiler = "AssemblyScript", Producer{Name: "asc"}
-	case isRust:
+	case isRust || has("library/core/src/") || has("library/std/src/") || has("library/alloc/src/") || has("/rustc/"):
+		rust.Name = "rustc" // panic messages tell after a linker that strips everything else
 		t.Language, t.Compiler = "Rust", rust
 	case isClang:
 		t.Language, t.Compiler = "C", clang
