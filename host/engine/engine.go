@@ -202,6 +202,9 @@ type Engine interface {
 	// Load maps an artifact that Module.Serialize of an engine with the same Fingerprint wrote. The file is
 	// trusted native code: the caller has checked that this host wrote it.
 	Load(path string) (Module, error)
+	// Suspends reports whether the engine can hand a running guest to another goroutine; see
+	// InstanceConfig.Suspend.
+	Suspends() bool
 	// Close frees the engine. All instances must have been closed; modules and templates become unusable.
 	Close() error
 }
@@ -238,10 +241,17 @@ type InstanceConfig struct {
 	MaxMemory uint64
 	// MaxTableElements bounds each table. 0 means the engine's bound.
 	MaxTableElements uint32
+	// Suspend, if set, is asked whenever the guest is about to wait in a hostcall or has computed for a tick.
+	// When it answers true, Call returns ErrSuspended and the guest stays where it is until Resume. An engine
+	// that cannot hand a guest over (see Engine.Suspends) never asks.
+	Suspend Suspender
 	// MaxCPU is the time the guest may compute, waiting excluded; past it Call returns a *CPULimitError.
 	// 0 means unbounded.
 	MaxCPU time.Duration
 }
+
+// Suspender says whether a guest should be handed over now.
+type Suspender interface{ Suspend() bool }
 
 // Instance is one running sandbox.
 type Instance interface {
@@ -249,7 +259,11 @@ type Instance interface {
 	// of the hostcall that ended the guest (among them *ExitError), a *TrapError, a *CPULimitError, or
 	// context.Cause(ctx) when ctx ended first: a computing guest is stopped within milliseconds.
 	// After an error the instance must be closed.
+	// ErrSuspended is no end: see Resume.
 	Call(ctx context.Context, export string) error
+	// Resume goes on with a Call or Resume that returned ErrSuspended, on any goroutine. Apart from that it is
+	// like Call.
+	Resume(ctx context.Context) error
 	// Memory is the linear memory; see Caller.Memory for how long it may be used.
 	Memory() Memory
 	// Usage may be called during hostcalls and after Call.

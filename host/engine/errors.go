@@ -10,6 +10,10 @@ import (
 var (
 	// ErrNoSlot is returned by Instantiate when every slot of the pool is taken.
 	ErrNoSlot = errors.New("engine: every instance slot is taken")
+	// ErrSuspended is returned by Call and Resume when InstanceConfig.Suspend asked for the guest.
+	ErrSuspended = errors.New("engine: the guest is suspended")
+	// ErrNotSuspended is returned by Resume when there is nothing to go on with.
+	ErrNotSuspended = errors.New("engine: the guest is not suspended")
 	// ErrNoArtifact is returned by Serialize when the engine has no artifact format.
 	ErrNoArtifact = errors.New("engine: this engine has no artifacts")
 	// ErrNoExport is wrapped by Call when the export is absent or is not a function without parameters and results.

@@ -32,6 +32,7 @@ type fakeEngine struct {
 
 func (e *fakeEngine) Name() string        { return "fake" }
 func (e *fakeEngine) Version() string     { return "1" }
+func (e *fakeEngine) Suspends() bool      { return false }
 func (e *fakeEngine) Fingerprint() string { return e.fingerprint }
 func (e *fakeEngine) Close() error        { return nil }
 

@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T, cfg engine.Config) engine.Engine)
 		{"isolation", isolationTests},
 		{"start", startTests},
 		{"blocking", blockingTests},
+		{"suspend", suspendTests},
 		{"artifact", artifactTests},
 		{"hammer", hammerTests},
 	} {

@@ -163,6 +163,7 @@ func checkMappings(instances int) error {
 
 func (e *wasmtimeEngine) Name() string        { return "wasmtime" }
 func (e *wasmtimeEngine) Version() string     { return Version() }
+func (e *wasmtimeEngine) Suspends() bool      { return true }
 func (e *wasmtimeEngine) Fingerprint() string { return e.fingerprint }
 
 // Close implements engine.Engine. Instances that are still there, and what they need, live on until they are closed.

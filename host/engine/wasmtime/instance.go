@@ -27,13 +27,17 @@ var (
 
 // instance is the engine.Instance. Its C half lies in c, which is C memory.
 type instance struct {
-	c         *C.we_inst
-	template  *template
-	caller    engine.Caller
-	handle    uint32
-	max       time.Duration // of CPU; 0 is unbounded
-	started   bool          // the start function has run, or there is none
-	running   bool
+	c        *C.we_inst
+	template *template
+	caller   engine.Caller
+	handle   uint32
+	max      time.Duration // of CPU; 0 is unbounded
+	started  bool          // the start function has run, or there is none
+	running  bool
+	// suspender is asked at each halt; suspended tells that the guest waits for Resume, having halted with status.
+	suspender engine.Suspender
+	suspended bool
+	status    C.int
 	computing bool // counted by the ticker
 	ended     bool // nothing can be called any more
 	closed    bool
@@ -65,7 +69,7 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 		t.refs.release()
 		return nil, engine.ErrNoSlot
 	}
-	i := &instance{template: t, max: cfg.MaxCPU}
+	i := &instance{template: t, max: cfg.MaxCPU, suspender: cfg.Suspend}
 	i.caller = engine.Caller{State: cfg.State, Instance: i}
 	var ok bool
 	if i.handle, ok = instances.put(i); !ok {
@@ -92,31 +96,62 @@ func (i *instance) Call(ctx context.Context, export string) error {
 	switch {
 	case i.closed || i.ended:
 		return errEnded
-	case i.running:
+	case i.running || i.suspended:
 		return errRunning
 	case !i.template.facts.entries[export]:
 		return fmt.Errorf("%w: %q", engine.ErrNoExport, export)
 	}
-	i.running = true
-	// It stays there after Call: a goroutine that a hostcall left behind may still look at it.
-	i.caller.Context = ctx
-	i.compute(true)
-	defer func() {
-		i.compute(false)
-		i.running = false
-	}()
-	i.ended = true // unless it comes through; runtime.Goexit in a hostcall leaves here, too
+	i.enter(ctx)
+	defer i.leave()
 	if !i.started {
 		if err := i.run(C.we_instantiate(i.c)); err != nil {
 			return err
 		}
 		i.started = true
 	}
-	if err := i.run(C.we_call_export(i.c, cString(export), C.size_t(len(export)))); err != nil {
-		return err
+	return i.end(i.run(C.we_call_export(i.c, cString(export), C.size_t(len(export)))))
+}
+
+// Resume implements engine.Instance.
+func (i *instance) Resume(ctx context.Context) error {
+	if !i.suspended || i.closed {
+		return engine.ErrNotSuspended
 	}
-	i.ended = false
-	return nil
+	i.enter(ctx)
+	defer i.leave()
+	i.suspended = false
+	return i.end(i.run(i.status))
+}
+
+// enter begins a call, leave ends it.
+func (i *instance) enter(ctx context.Context) {
+	i.running = true
+	// It stays there after Call: a goroutine that a hostcall left behind may still look at it.
+	i.caller.Context = ctx
+	i.compute(true)
+	i.ended = true // unless it comes through; runtime.Goexit in a hostcall leaves here, too
+}
+
+func (i *instance) leave() {
+	i.compute(false)
+	i.running = false
+}
+
+// end notes that the guest can go on after this.
+func (i *instance) end(err error) error {
+	if err == nil || err == engine.ErrSuspended {
+		i.ended = false
+	}
+	return err
+}
+
+// halt reports whether the guest is wanted elsewhere.
+func (i *instance) halt(status C.int) bool {
+	if i.suspender == nil || !i.started || !i.suspender.Suspend() {
+		return false
+	}
+	i.status, i.suspended = status, true
+	return true
 }
 
 // run polls until the guest has ended. A guest that is given up stays suspended until Close.
@@ -125,6 +160,9 @@ func (i *instance) run(status C.int) error {
 	for {
 		switch status {
 		case C.WE_WAITING:
+			if i.halt(status) {
+				return engine.ErrSuspended
+			}
 			h := &i.template.calls[i.c.waiting.index]
 			i.refresh()
 			i.compute(false)
@@ -138,6 +176,9 @@ func (i *instance) run(status C.int) error {
 			runtime.Gosched()
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
+			}
+			if i.halt(status) {
+				return engine.ErrSuspended
 			}
 		default:
 			return i.finish(status)

@@ -99,6 +99,9 @@ func (e *Engine) Name() string { return "wazero" }
 // Version is that of the wazero module in the binary.
 func (e *Engine) Version() string { return version() }
 
+// Suspends implements engine.Engine: a guest runs on its goroutine's stack and stays there.
+func (e *Engine) Suspends() bool { return false }
+
 var version = sync.OnceValue(func() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
