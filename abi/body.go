@@ -489,6 +489,21 @@ func (b *Body) addTrailer(name, value string) bool {
 	return true
 }
 
+// Held reports whether the rest of the body is complete, in memory, and of at most n bytes.
+func (b *Body) Held(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.streaming || b.buffered > n {
+		return false
+	}
+	for _, p := range b.pending() {
+		if p.src != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // ended reports whether the body was read to its end.
 func (b *Body) ended() bool {
 	b.mu.Lock()

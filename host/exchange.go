@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +21,12 @@ import (
 	"github.com/edgewasm/wasmedge/host/wire"
 )
 
-// exchange is one client request and its sandbox. Two goroutines share it: the HTTP server's own, which writes
-// the response, and the guest's, which may go on after the response is complete.
+// exchange is one client request and its sandbox.
+//
+// Where the engine can hand a running guest over, the server's goroutine runs the guest itself and writes the
+// response afterwards; most guests end right after they have sent it. A guest that waits or computes on with a
+// response sent is suspended and goes on in a goroutine of its own, while the server's writes the response. Elsewhere
+// there are two goroutines from the start.
 type exchange struct {
 	service *Service
 	id      uint64
@@ -36,15 +41,19 @@ type exchange struct {
 	life life // the guest's context
 
 	// What the guest has sent. wake (capacity 1) tells the server's goroutine to look.
-	mu      sync.Mutex
-	hints   []httpfield.List
-	resp    *abi.Response
-	body    *abi.Body
-	wake    chan struct{} // serves all requests of the exchange
-	ended   chan struct{} // closed when the guest has ended; err and usage are set
+	mu    sync.Mutex
+	hints []httpfield.List
+	resp  *abi.Response
+	body  *abi.Body
+	apart bool          // the guest has a goroutine of its own
+	wake  chan struct{} // serves all requests of the exchange
+
+	// How the guest ended: set when ended is closed, or, with nil for ended, when Call has returned.
+	ended   chan struct{}
 	err     error
 	usage   engine.Usage
-	sandTim time.Duration
+	began   time.Time
+	runtime time.Duration
 
 	upload *upload      // the client's body; nil when it has none
 	status int          // sent to the client
@@ -54,35 +63,97 @@ type exchange struct {
 	facts    facts
 	traceID  string
 	environ  []string
-	reusable bool // nothing outside can refer to the exchange once both goroutines are done
+	entered  bool // passed the gate
+	reusable bool // nothing outside can refer to the exchange once it is done
 }
 
 // maxHints bounds the interim responses that wait for the client.
 const maxHints = 256
 
+// heldResponse is how many bytes of a response may be sent before the sandbox is cleared away: what a socket takes
+// without waiting.
+const heldResponse = 64 << 10
+
 // ServeHTTP runs the program once for r in a fresh sandbox.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(s, w, r)
-	if !s.gate.enter(r.Context()) {
+	x.left.Store(1)
+	defer x.done()
+	if x.entered = s.gate.enter(r.Context()); !x.entered {
 		x.refuse("every sandbox of the service is busy (setting: Limits.Concurrent, --max-concurrent)")
 		return
 	}
+	s.running.Add(1)
 	if err := x.begin(); err != nil {
+		x.sandbox.Finish()
 		s.gate.leave()
 		if errors.Is(err, engine.ErrNoSlot) {
 			x.refuse("every sandbox of the host is busy (setting: EngineConfig.MaxInstances)")
 			return
 		}
+		x.err = err
 		x.fail(http.StatusInternalServerError, err)
-		x.log(err)
 		return
 	}
-	x.left.Store(2)
-	go x.run()
-	defer x.done()
+	x.began = time.Now()
+	if s.host.engine.Suspends() {
+		err := x.inst.Call(&x.life, EntryPoint)
+		if err != engine.ErrSuspended {
+			x.conclude(err)
+			// A small response goes out first. A long one must not keep the sandbox's place.
+			if x.body == nil || x.body.Held(heldResponse) {
+				defer x.clear()
+			} else {
+				x.clear()
+			}
+			x.answer()
+			return
+		}
+		x.split(x.inst.Resume)
+	} else {
+		x.split(func(ctx context.Context) error { return x.inst.Call(ctx, EntryPoint) })
+	}
 	// A client that goes away stops the guest, as long as its response is not complete.
 	defer x.life.detach()
 	x.answer()
+}
+
+// split lets the guest go on in a goroutine of its own.
+func (x *exchange) split(guest func(context.Context) error) {
+	x.mu.Lock()
+	x.apart = true
+	x.mu.Unlock()
+	x.ended = make(chan struct{})
+	x.left.Add(1)
+	go func() {
+		defer x.done()
+		x.conclude(guest(&x.life))
+		close(x.ended)
+		x.clear()
+	}()
+}
+
+// Suspend implements engine.Suspender: the guest goes apart once there is something to send.
+func (x *exchange) Suspend() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return !x.apart && (x.resp != nil || len(x.hints) > 0)
+}
+
+// conclude takes note of how the guest ended and breaks off what it left open, so that readers can tell.
+func (x *exchange) conclude(err error) {
+	x.reusable = x.life.finish()
+	x.err = guestError(err)
+	x.usage = x.inst.Usage()
+	x.runtime = time.Since(x.began)
+	x.sandbox.Finish()
+}
+
+// clear gives back what the guest used.
+func (x *exchange) clear() {
+	x.inst.Close()
+	x.output.close()
+	x.service.gate.leave()
 }
 
 // exchanges are those of finished requests; the handle tables and buffers of their sandboxes serve again.
@@ -93,7 +164,7 @@ func newExchange(s *Service, w http.ResponseWriter, r *http.Request) *exchange {
 	x.service, x.w, x.r = s, w, r
 	x.id = s.requests.Add(1) - 1
 	x.start = time.Now()
-	x.ended = make(chan struct{})
+	x.reusable = true
 	return x
 }
 
@@ -126,6 +197,7 @@ func (x *exchange) begin() error {
 	var err error
 	x.inst, err = s.template.Instantiate(engine.InstanceConfig{
 		State:     &x.sandbox,
+		Suspend:   x,
 		MaxMemory: s.limits.Memory,
 		MaxCPU:    s.limits.CPU,
 	})
@@ -161,7 +233,13 @@ func (x *exchange) describeClient() {
 	if r.ProtoMajor == 1 {
 		control.EnableFullDuplex() // refused by writers that have it anyway
 	}
-	x.upload = &upload{body: r.Body, control: control, timeout: x.service.limits.BodyTimeout, ended: make(chan struct{})}
+	x.upload = &upload{
+		body:    r.Body,
+		control: control,
+		timeout: x.service.limits.BodyTimeout,
+		ended:   make(chan struct{}),
+		life:    &x.life,
+	}
 	x.client.Body = abi.NewBody(abi.NewSource(x.upload, r.ContentLength, func(l *httpfield.List) {
 		l.FromHTTP(r.Trailer, nil)
 	}))
@@ -218,26 +296,6 @@ func newTraceID() string {
 	return string(b)
 }
 
-// run runs the guest to its end.
-func (x *exchange) run() {
-	s := x.service
-	began := time.Now()
-	if x.upload != nil {
-		x.life.whenEnded(x.upload.interrupt)
-	}
-	err := x.inst.Call(&x.life, EntryPoint)
-	x.reusable = x.life.finish()
-	x.err = guestError(err)
-	x.usage = x.inst.Usage()
-	x.sandTim = time.Since(began)
-	x.sandbox.Finish()
-	close(x.ended)
-	x.inst.Close()
-	x.output.close()
-	s.gate.leave()
-	x.done()
-}
-
 // guestError is how a guest ended: exiting with 0 is as good as returning.
 func guestError(err error) error {
 	var exit *engine.ExitError
@@ -247,17 +305,17 @@ func guestError(err error) error {
 	return err
 }
 
-// done is called by both goroutines; the later one writes the access record and lets the exchange go.
+// done is called by each goroutine; the last one writes the access record and lets the exchange go.
 func (x *exchange) done() {
 	if x.left.Add(-1) > 0 {
 		return
 	}
-	defer x.recycle()
+	s := x.service
 	if x.err != nil && x.err != ErrClientGone {
 		x.log(x.err)
 	}
-	if x.service.cfg.AccessLog {
-		remote, _ := x.client.Facts.RemoteAddr()
+	if s.cfg.AccessLog {
+		remote, _ := wire.FromRequest(x.r).RemoteAddr()
 		telemetry.Access{
 			ID:      x.id,
 			Client:  remote.Addr().String(),
@@ -267,10 +325,15 @@ func (x *exchange) done() {
 			Status:  x.status,
 			Bytes:   x.sent,
 			Total:   time.Since(x.start),
-			Sandbox: x.sandTim,
+			Sandbox: x.runtime,
 			CPU:     x.usage.CPU,
 			Memory:  x.usage.Memory,
-		}.Log(x.service.log)
+		}.Log(s.log)
+	}
+	entered := x.entered
+	x.recycle()
+	if entered {
+		s.running.Done()
 	}
 }
 
@@ -319,10 +382,7 @@ func (x *exchange) poke() {
 // answer writes what the guest sends until the response is complete.
 func (x *exchange) answer() {
 	for {
-		select {
-		case <-x.wake:
-		case <-x.ended:
-		}
+		over := x.over()
 		x.mu.Lock()
 		hints, resp, body := x.hints, x.resp, x.body
 		x.hints = nil
@@ -330,23 +390,31 @@ func (x *exchange) answer() {
 		for i := range hints {
 			x.inform(&hints[i])
 		}
-		if resp != nil {
+		switch {
+		case resp != nil:
 			x.respond(resp, body)
+			return
+		case over:
+			x.answerFor()
 			return
 		}
 		select {
+		case <-x.wake:
 		case <-x.ended:
-			x.mu.Lock()
-			resp, body = x.resp, x.body
-			x.mu.Unlock()
-			if resp != nil {
-				x.respond(resp, body)
-			} else {
-				x.answerFor()
-			}
-			return
-		default:
 		}
+	}
+}
+
+// over reports whether the guest has ended.
+func (x *exchange) over() bool {
+	if x.ended == nil {
+		return true
+	}
+	select {
+	case <-x.ended:
+		return true
+	default:
+		return false
 	}
 }
 

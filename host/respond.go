@@ -52,10 +52,17 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 		x.leaveUpload()
 		panic(http.ErrAbortHandler)
 	}
-	for _, f := range b.Trailers().Fields() {
+	trailers := b.Trailers()
+	for _, f := range trailers.Fields() {
 		x.w.Header().Add(http.TrailerPrefix+httpfield.Canonical(f.Name), f.Value)
 	}
-	x.waitUpload(control)
+	if x.ended != nil {
+		x.waitUpload(control)
+	} else if x.r.ProtoMajor == 1 && x.w.Header()["Content-Length"] != nil {
+		// The response is complete: the client need not wait for the sandbox to be cleared away. With any other
+		// framing its last bytes follow when the handler returns.
+		control.Flush()
+	}
 }
 
 // head sets the header section. Content-Length and Transfer-Encoding are computed unless the guest asked to

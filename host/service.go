@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -61,8 +62,9 @@ type Service struct {
 	log      *zap.Logger
 	requests atomic.Uint64
 
-	stopping atomic.Bool // running guests must end
-	waiting  lives       // those of them that wait
+	running  sync.WaitGroup // requests past the gate
+	stopping atomic.Bool    // running guests must end
+	waiting  lives          // those of them that wait
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
@@ -157,6 +159,7 @@ func (s *Service) Close(ctx context.Context) {
 		s.waiting.failAll(ErrShutdown)
 		s.gate.drain(context.Background())
 	}
+	s.running.Wait()
 	s.template.Close()
 }
 

@@ -18,8 +18,10 @@ type upload struct {
 	control *http.ResponseController
 	timeout time.Duration
 	ended   chan struct{} // closed at the end, after an error or when closed
+	life    *life         // of the guest
 
 	mu          sync.Mutex
+	watched     bool // interrupt is called when the guest must stop
 	reading     bool
 	interrupted bool
 	returned    bool // the handler is about to return: the connection is no longer ours
@@ -38,7 +40,12 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	u.control.SetReadDeadline(time.Now().Add(u.timeout)) // not every writer has deadlines
 	u.reading = true
+	watched := u.watched
+	u.watched = true
 	u.mu.Unlock()
+	if !watched {
+		u.life.whenEnded(u.interrupt)
+	}
 	n, err := u.body.Read(p)
 	u.mu.Lock()
 	u.reading = false
