@@ -18,7 +18,7 @@ import (
 
 // artifactFormat is the version of the artifact's layout and of the rewriting of guests: raise it whenever
 // either changes.
-const artifactFormat = 1
+const artifactFormat = 2
 
 // An artifact is a file of wazero's compilation cache, which holds machine code, with more behind it:
 //

@@ -58,6 +58,10 @@ func (in *instance) open() error {
 	if in.memory.region, err = reserve(min(in.maxMemory, f.max)); err != nil {
 		return err
 	}
+	if f.min > 0 && in.memory.Reallocate(f.min) == nil { // wazero does not expect this to fail
+		in.memory.release()
+		return fmt.Errorf("wazero: the system has no %d bytes for a guest's memory", f.min)
+	}
 	ctx := experimental.WithMemoryAllocator(in.t.ctx, &in.memory)
 	in.mod, err = in.t.code.runtime.InstantiateModule(ctx, in.t.code.compiled, anonymous)
 	if err != nil {

@@ -121,7 +121,11 @@ func (e *Engine) Compile(ctx context.Context, src []byte) (engine.Module, error)
 	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		return nil, err
 	}
-	binary, err := wasm.InsertInterrupts(src, rewriting)
+	merged, err := m.MergeData()
+	if err != nil {
+		return nil, err
+	}
+	binary, err := wasm.InsertInterrupts(merged, rewriting)
 	if err != nil {
 		return nil, err
 	}
