@@ -58,6 +58,7 @@ func (o InterruptOptions) Original(m *Module, index uint32) (uint32, bool) {
 
 // What instructions cost, in units of about a simple instruction.
 const (
+	costDivide    = 8    // divisions, remainders, square roots
 	costCall      = 4    // of a defined function, which is charged for itself
 	costImport    = 40   // what crosses to the host; the host looks at the clock itself now and then
 	costIndirect  = 32   // includes what the callee may do unchecked, on average

@@ -204,6 +204,8 @@ func (x *interrupter) scanBody(r *reader, f *funcFacts, typ engine.FuncType, ctl
 					x.events[loop].tight = false
 				}
 			}
+		case 0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82, 0x91, 0x95, 0x9f, 0xa3:
+			cost = costDivide
 		case opCall, opReturnCall:
 			m.checkIndex(r, in.start, in.index, m.NumFuncs(), "function")
 			cost = costCall

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/wasm"
@@ -185,5 +186,34 @@ func BenchmarkCall(b *testing.B) {
 		if err := in.Call(context.Background(), "run"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkTightLoop runs ten million turns of counting through the engine, and without it as the module was
+// written.
+func BenchmarkTightLoop(b *testing.B) {
+	src := sections(wasm.SectionFunction, "\x01\x00", wasm.SectionExport, "\x01\x03run\x00\x00", wasm.SectionCode,
+		"\x01\x16\x01\x01\x7f\x03\x40\x20\x00\x41\x01\x6a\x22\x00\x41\x80\xad\xe2\x04\x49\x0d\x00\x0b\x0b")
+	in, err := linked(b, newEngine(b, engine.Config{}), src).Instantiate(engine.InstanceConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer in.Close()
+	plain := kernel(b, src).ExportedFunction("run")
+	for name, run := range map[string]func(context.Context) error{
+		"interruptible": func(ctx context.Context) error { return in.Call(ctx, "run") },
+		"plain":         func(ctx context.Context) error { return plain.CallWithStack(ctx, nil) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			best := time.Hour
+			for b.Loop() {
+				start := time.Now()
+				if err := run(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+				best = min(best, time.Since(start))
+			}
+			b.ReportMetric(float64(best.Nanoseconds())/10e6, "ns/turn-at-best")
+		})
 	}
 }

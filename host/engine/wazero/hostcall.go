@@ -70,11 +70,12 @@ func (cb *callback) run(in *instance, stack []uint64) (err error) {
 }
 
 // Budgets of the guest's counter, in its units of about a loop turn. The budget follows the guest's speed, so
-// that it is looked at every fraction of a tick.
+// that it is looked at every fraction of a tick. The largest is small enough that a guest which earns it
+// with fast code and spends it on slow code is still looked at soon.
 const (
 	firstBudget = 1 << 16
 	minBudget   = 1 << 12
-	maxBudget   = 1 << 21
+	maxBudget   = 1 << 18
 )
 
 // engineFunctions are what rewritten guests import from the engine.
@@ -100,7 +101,7 @@ func (in *instance) adapt(took time.Duration) {
 	tick := in.t.e.cfg.Tick
 	switch {
 	case took > tick/2:
-		in.budget = max(in.budget/2, minBudget)
+		in.budget = max(int32(int64(in.budget)*int64(tick/4)/int64(took)), minBudget)
 	case took < tick/8:
 		in.budget = min(in.budget*2, maxBudget)
 	}
