@@ -1,5 +1,5 @@
 ;; Loops and calls of several shapes, to measure what interruption costs. Each takes a number of turns and gives
-;; a checksum.
+;; a checksum. Built with `wat2wasm --debug-names`.
 (module
   (memory (export "memory") 2)
   (global $seed (mut i32) (i32.const 1))
