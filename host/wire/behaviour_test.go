@@ -77,6 +77,8 @@ func TestBothBodiesStreamAtTheSameTime(t *testing.T) {
 		}
 	}), func(t *testing.T, client *http.Client, url string) {
 		pr, pw := io.Pipe()
+		watch := time.AfterFunc(10*time.Second, func() { pw.CloseWithError(errors.New("no answer")) })
+		defer watch.Stop()
 		go pw.Write([]byte("0"))
 		res, err := client.Post(url, "", pr)
 		if err != nil {

@@ -237,7 +237,9 @@ func TestTapLeavesBrokenConnectionsToTheServer(t *testing.T) {
 			got, _, err := readTapped(t, tap)
 			var connErr http2.ConnectionError
 			var streamErr http2.StreamError
-			if !errors.As(err, &connErr) && !errors.As(err, &streamErr) && !errors.Is(err, http2.ErrFrameTooLarge) {
+			// net/http takes the padding for an error of the stream.
+			stream := errors.As(err, &streamErr) && strings.Contains(tt.name, "padding")
+			if !errors.As(err, &connErr) && !stream && !errors.Is(err, http2.ErrFrameTooLarge) {
 				t.Errorf("the server sees %v", err)
 			}
 			if len(got) != 1 {

@@ -232,3 +232,30 @@ func TestMalformedHTTP2RequestsAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestInterimResponsesDoNotHideThatABodyIsRefused(t *testing.T) {
+	addr := start(t, &wire.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		io.Copy(io.Discard, r.Body) // sends 100 Continue
+	})})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+	br := bufio.NewReader(c)
+	var got []string
+	for {
+		res, err := http.ReadResponse(br, nil)
+		if err != nil {
+			break
+		}
+		io.Copy(io.Discard, res.Body)
+		got = append(got, res.Status[:3])
+	}
+	if s := strings.Join(got, " "); s != "103 100 400" && s != "103 400" {
+		t.Errorf("got %s", s)
+	}
+}
