@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -17,6 +18,16 @@ var compileTests = []test{
 		}
 		if other := t.engine(engine.Config{}); other.Fingerprint() != e.Fingerprint() {
 			t.Errorf("two engines of one configuration: fingerprints %q and %q", e.Fingerprint(), other.Fingerprint())
+		}
+	}},
+	{"a function that a compiler could choke on is refused", func(t *suite) {
+		// One function of 7 million instructions; it made a compiler end the process.
+		body := append(append([]byte{0, 0x41, 0}, bytes.Repeat([]byte{0x45}, 7_000_000)...), 0x1a, 0x0b)
+		code := append(binary.AppendUvarint([]byte{1}, uint64(len(body))), body...)
+		m := []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a")
+		m = append(binary.AppendUvarint(m, uint64(len(code))), code...)
+		if _, err := t.engine(engine.Config{}).Compile(context.Background(), m); err == nil || !strings.Contains(err.Error(), "complex") {
+			t.Errorf("Compile = %v", err)
 		}
 	}},
 	{"imports and exports are listed in order with their types", func(t *suite) {

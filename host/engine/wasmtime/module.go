@@ -69,6 +69,11 @@ func (e *wasmtimeEngine) Compile(ctx context.Context, src []byte) (engine.Module
 		e.refs.release()
 		return nil, err
 	}
+	// wasmtime ends the process when a function needs more numbers than it has (GHSA-897f-g5gm-fmxm).
+	if err := parsed.CheckComplexity(); err != nil {
+		e.refs.release()
+		return nil, err
+	}
 	f := factsOf(parsed)
 	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		e.refs.release()

@@ -110,6 +110,10 @@ func (e *Engine) Compile(ctx context.Context, src []byte) (engine.Module, error)
 	if err != nil {
 		return nil, err
 	}
+	// The compiler's time and memory grow faster than the functions it is given.
+	if err := m.CheckComplexity(); err != nil {
+		return nil, err
+	}
 	slim, err := skeleton(m)
 	if err != nil {
 		return nil, err
