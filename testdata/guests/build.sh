@@ -29,6 +29,16 @@ die() {
 	exit 1
 }
 
+# retry COMMAND...: three times, because registries and networks have bad moments.
+retry() {
+	local try
+	for try in 1 2 3; do
+		"$@" && return
+		[ $try = 3 ] || { echo "build.sh: trying again: $*" >&2 && sleep $((try * 5)); }
+	done
+	return 1
+}
+
 need() { command -v "$1" >/dev/null || die "$1 is not installed: run testdata/guests/setup.sh"; }
 
 # dir FAMILY: where this family's .wasm files go.
@@ -42,7 +52,7 @@ dir() {
 # npm_install FAMILY: exactly the packages of its lock file.
 npm_install() {
 	need npm
-	(cd "$here/$1" && npm ci --silent --no-audit --no-fund >&2)
+	(cd "$here/$1" && retry npm ci --loglevel=error --no-audit --no-fund >/dev/null)
 }
 
 clang() { command -v clang-19 || command -v clang || die "clang is not installed: run testdata/guests/setup.sh"; }
@@ -69,7 +79,7 @@ build_rust() {
 	local to home registry flags wasm
 	to=$(dir rust)
 	home=${CARGO_HOME:-$HOME/.cargo}
-	(cd "$here/rust" && "$cargo" fetch --quiet --locked --target wasm32-wasip1)
+	(cd "$here/rust" && retry "$cargo" fetch --quiet --locked --target wasm32-wasip1)
 	# Panic messages name source files: without these the files would tell where the builder keeps them.
 	flags="--remap-path-prefix=$here/rust=guests"
 	for registry in "$home"/registry/src/*/; do
