@@ -47,8 +47,8 @@ const (
 // and wazero 1.12.0. Those that begin with a later release are left out.
 var advisories = []advisory{
 	{"wasmtime", "GHSA-897f-g5gm-fmxm", "CVE-2026-115889", "2026-10-19", "critical",
-		"Cranelift packs numbers into too few bits and miscompiles", "36.0.19, 49.0.4", exposedYes,
-		"a guest made for it may leave its sandbox: run only guests whose build you trust, or the wazero engine"},
+		"Cranelift packs numbers into too few bits and miscompiles", "36.0.19, 49.0.4", exposedNo,
+		"functions that could reach it are refused before they are compiled (host/wasm, CheckComplexity)"},
 	{"wasmtime", "GHSA-mghf-wjfp-p5xm", "CVE-2026-115893", "2026-10-19", "critical",
 		"a large br_table jumps to the wrong place on aarch64", "36.0.19, 49.0.4", exposedSome,
 		"on arm64 a guest made for it may leave its sandbox; amd64 is not affected"},
