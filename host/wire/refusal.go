@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"errors"
-	"net/http"
-)
+import "net/http"
 
 // refusal is why a request is answered by the server itself. The reasons are constants, so that nothing the
 // client sent is echoed.
@@ -59,6 +56,3 @@ var (
 	errBodyStalled  = &BodyError{http.StatusRequestTimeout, "the client stopped sending"}
 	errBodySlow     = &BodyError{http.StatusRequestTimeout, "the client sends too slowly"}
 )
-
-// ErrClosed is returned by Server's methods once it has been shut down.
-var ErrClosed = errors.New("wire: server closed")

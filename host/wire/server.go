@@ -269,7 +269,7 @@ func (v *serving) accept(l net.Listener) error {
 			select {
 			case v.slots <- struct{}{}:
 			case <-v.stop:
-				return ErrClosed
+				return net.ErrClosed
 			}
 		}
 		nc, err := l.Accept()
@@ -285,7 +285,7 @@ func (v *serving) accept(l net.Listener) error {
 			case <-time.After(pause):
 				continue
 			case <-v.stop:
-				return ErrClosed
+				return net.ErrClosed
 			}
 		}
 		pause = 0
@@ -295,7 +295,7 @@ func (v *serving) accept(l net.Listener) error {
 		c.follow.lim = &v.limits
 		if !v.add(c) {
 			c.Close()
-			return ErrClosed
+			return net.ErrClosed
 		}
 		go v.start(c)
 	}
