@@ -53,6 +53,10 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 		panic(http.ErrAbortHandler)
 	}
 	trailers := b.Trailers()
+	if trailers.Len() > 0 {
+		// net/http would give a short body that it still holds a Content-Length, and HTTP/1.1 no trailers then.
+		control.Flush()
+	}
 	for _, f := range trailers.Fields() {
 		x.w.Header().Add(http.TrailerPrefix+httpfield.Canonical(f.Name), f.Value)
 	}

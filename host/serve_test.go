@@ -123,6 +123,31 @@ func h2cClient(t testing.TB) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
+func TestTrailersOfAShortStream(t *testing.T) {
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		service := load(t, h, "rust/stream", ServiceConfig{})
+		for proto, client := range map[string]*http.Client{"HTTP/1.1": plainClient, "HTTP/2": h2cClient(t)} {
+			req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+listen(t, service, nil)+"/trailers", nil)
+			a := fetch(t, client, req)
+			if a.body != "with trailers\n" || a.Trailer.Get("X-One") != "1" || strings.Join(a.Trailer["X-Two"], ",") != "first,second" {
+				t.Errorf("%s: %q, trailers %v", proto, a.body, a.Trailer)
+			}
+		}
+	})
+}
+
+// A guest that computes on after its head: the client has the head at once, and sees the message break off when
+// the guest is stopped.
+func TestAComputingGuestsHeadIsSent(t *testing.T) {
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		addr := listen(t, load(t, h, "rust/hostile", ServiceConfig{Limits: Limits{CPU: 300 * time.Millisecond}}), nil)
+		a := get(t, "http://"+addr+"/spin?head=1")
+		if a.StatusCode != 200 || a.err == nil || a.body != "the head is out\n" {
+			t.Errorf("%d %q, %v", a.StatusCode, a.body, a.err)
+		}
+	})
+}
+
 func TestEarlyHints(t *testing.T) {
 	eachEngine(t, func(t *testing.T, h *testHost) {
 		addr := listen(t, load(t, h, "rust/hints", ServiceConfig{}), nil)
