@@ -1,21 +1,15 @@
-// Command bench measures what a fresh sandbox for each request costs, next to servers that do the same work
-// without one, and writes the figures to a Markdown file with SVG plots beside it. `make bench` runs it.
-//
-// It starts one server at a time on loopback, drives it with wrk, and repeats that in rounds, so that what else the
-// machine does falls on all servers alike; figures are medians over the rounds. It ends by itself and leaves
-// no process behind. Servers that are not installed are left out of the tables.
+//go:build linux
+
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -67,9 +61,6 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if runtime.GOOS != "linux" {
-		return errors.New("reads /proc, so it needs Linux")
-	}
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return fmt.Errorf("the load generator is missing: install wrk: %w", err)
 	}

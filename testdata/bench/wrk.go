@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -111,10 +113,17 @@ func (b *bench) wrk(ctx context.Context, p *process, l *load, conns int, duratio
 	ctx, cancel := context.WithTimeout(ctx, duration+30*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "wrk", append(args, "http://"+p.addr+l.path)...).CombinedOutput()
-	text := string(out)
+	if err != nil {
+		return row{}, fmt.Errorf("wrk: %w\n%s", err, out)
+	}
+	return parse(string(out))
+}
+
+// parse reads what wrk --latency prints.
+func parse(text string) (row, error) {
 	m := requestsLine.FindStringSubmatch(text)
-	if err != nil || m == nil {
-		return row{}, fmt.Errorf("wrk: %v\n%s", err, text)
+	if m == nil {
+		return row{}, fmt.Errorf("wrk prints no rate:\n%s", text)
 	}
 	var r row
 	r.rps, _ = strconv.ParseFloat(m[1], 64)
