@@ -20,7 +20,7 @@ build: ## build the command into bin/
 	$(GO) build -o bin/wasmedge ./cmd/wasmedge
 
 test: ## run all tests, with cgo and without
-	$(GO) test ./... ./testdata/guests
+	$(GO) test ./... ./testdata/guests ./testdata/bench
 	CGO_ENABLED=0 $(GO) test ./...
 
 race: ## run all tests under the race detector
