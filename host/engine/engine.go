@@ -292,6 +292,7 @@ type Config struct {
 	Tick             time.Duration // how often a computing guest is looked at; 0 means 1 ms
 	Exceptions, GC   bool          // engine features beyond the default set, where the engine has them
 	ProfileGuest     bool          // emit what a native profiler needs to name guest functions
+	NoReset          bool          // make every instance anew rather than set back one that has ended, where the engine does
 }
 
 // WithDefaults fills the zero fields.

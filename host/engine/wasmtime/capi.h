@@ -17,7 +17,6 @@ typedef struct wasmtime_context wasmtime_context_t;
 typedef struct wasmtime_caller wasmtime_caller_t;
 typedef struct wasmtime_linker wasmtime_linker_t;
 typedef struct wasmtime_instance_pre wasmtime_instance_pre_t;
-typedef struct wasmtime_val wasmtime_val_t;
 typedef struct wasmtime_call_future wasmtime_call_future_t;
 typedef struct wasmtime_pooling_allocation_config_t wasmtime_pooling_allocation_config_t;
 
@@ -28,6 +27,7 @@ enum {
   CAPI_F32 = 2,
   CAPI_F64 = 3,
   CAPI_EXTERN_FUNC = 0,
+  CAPI_EXTERN_GLOBAL = 1,
   CAPI_EXTERN_MEMORY = 3,
   CAPI_OPT_LEVEL_SPEED = 1,
   CAPI_PROFILING_STRATEGY_PERFMAP = 3,
@@ -160,6 +160,8 @@ void wasmtime_call_future_delete(wasmtime_call_future_t *);
 
 bool wasmtime_instance_export_get(wasmtime_context_t *, const wasmtime_instance_t *, const char *, size_t,
                                   wasmtime_extern_t *);
+void wasmtime_global_get(wasmtime_context_t *, const wasmtime_global_t *, wasmtime_val_t *);
+wasmtime_error_t *wasmtime_global_set(wasmtime_context_t *, const wasmtime_global_t *, const wasmtime_val_t *);
 uint8_t *wasmtime_memory_data(const wasmtime_context_t *, const wasmtime_memory_t *);
 size_t wasmtime_memory_data_size(const wasmtime_context_t *, const wasmtime_memory_t *);
 

@@ -79,6 +79,19 @@ typedef union wasmtime_val_raw {
   void *funcref;
 } wasmtime_val_raw_t;
 
+typedef struct wasmtime_val {
+  uint8_t kind;
+  union {
+    int64_t i64;
+    uint8_t v128[16];
+    struct { // the largest reference
+      uint64_t store_id;
+      uint32_t __private1, __private2;
+      void *__private3;
+    } ref;
+  } of;
+} wasmtime_val_t;
+
 typedef struct wasmtime_async_continuation_t {
   bool (*callback)(void *env);
   void *env;

@@ -59,7 +59,8 @@ type wasmtimeEngine struct {
 	cfg         engine.Config
 	fingerprint string
 	ticker      *ticker
-	instances   atomic.Int64
+	instances   atomic.Int64 // parked ones included
+	lot         lot
 	closed      atomic.Bool
 }
 
@@ -121,7 +122,7 @@ func New(cfg engine.Config) (engine.Engine, error) {
 			cfg.MaxInstances, cfg.MaxMemory)
 	}
 	e := &wasmtimeEngine{c: C.we_engine_new(&k), cfg: cfg}
-	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
+	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow, state exports; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
 		Version(), runtime.GOOS, runtime.GOARCH, cpuFeatures(), uint64(k.memory_reservation), uint64(k.memory_guard), tablesPerModule,
 		cfg.Exceptions, cfg.GC, cfg.ProfileGuest)
 	e.ticker = newTicker(cfg.Tick, func() { C.we_engine_tick(e.c) })
@@ -171,6 +172,7 @@ func (e *wasmtimeEngine) Close() error {
 	if e.closed.Swap(true) {
 		return errClosed
 	}
+	e.lot.drain(nil)
 	e.refs.release()
 	return nil
 }
@@ -181,6 +183,35 @@ func (e *wasmtimeEngine) acquire() error {
 		return errClosed
 	}
 	return nil
+}
+
+// claim takes one of the pool's slots, that of a parked instance if there is no other.
+func (e *wasmtimeEngine) claim() bool {
+	if e.claimFree() {
+		return true
+	}
+	// One at a time, and not while parked instances are being taken down: nobody is refused for a moment's count.
+	e.lot.leaving.Lock()
+	defer e.lot.leaving.Unlock()
+	for !e.claimFree() {
+		if !e.lot.evict() {
+			return false
+		}
+	}
+	return true
+}
+
+// claimFree takes a free slot.
+func (e *wasmtimeEngine) claimFree() bool {
+	for {
+		n := e.instances.Load()
+		if n >= int64(e.cfg.MaxInstances) {
+			return false
+		}
+		if e.instances.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 // WatToWasm translates the Wasm text format to the binary format.

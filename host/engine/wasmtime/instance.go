@@ -27,10 +27,10 @@ var (
 
 // instance is the engine.Instance. Its C half lies in c, which is C memory.
 type instance struct {
-	c        *C.we_inst
+	slot     *slot
+	c        *C.we_inst // the slot's
 	template *template
 	caller   engine.Caller
-	handle   uint32
 	max      time.Duration // of CPU; 0 is unbounded
 	started  bool          // the start function has run, or there is none
 	running  bool
@@ -41,6 +41,7 @@ type instance struct {
 	computing bool // counted by the ticker
 	ended     bool // nothing can be called any more
 	closed    bool
+	broken    bool          // a hostcall did not return: not to be used again
 	failure   error         // why a hostcall ended the guest
 	used      time.Duration // CPU, once closed
 }
@@ -61,34 +62,49 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	if e.closed.Load() {
 		return nil, errClosed
 	}
+	if t.resettable {
+		if s := e.lot.take(t); s != nil {
+			return t.reuse(s, cfg, memory, elements), nil
+		}
+	}
 	if !t.refs.acquire() {
 		return nil, errTemplateClosed
 	}
-	if e.instances.Add(1) > int64(e.cfg.MaxInstances) {
+	if !e.claim() {
+		t.refs.release()
+		return nil, engine.ErrNoSlot
+	}
+	i := newInstance(t, cfg)
+	handle, ok := instances.put(i)
+	if !ok {
 		e.instances.Add(-1)
 		t.refs.release()
 		return nil, engine.ErrNoSlot
 	}
-	i := &instance{template: t, max: cfg.MaxCPU, suspender: cfg.Suspend}
-	i.caller = engine.Caller{State: cfg.State, Instance: i}
-	var ok bool
-	if i.handle, ok = instances.put(i); !ok {
-		e.instances.Add(-1)
-		t.refs.release()
-		return nil, engine.ErrNoSlot
-	}
+	i.slot = &slot{handle: handle, template: t, memory: memory, elements: elements}
 	if t.facts.Start {
-		i.c = C.we_inst_new(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements))
+		i.c = C.we_inst_new(t.c, C.uint32_t(handle), C.int64_t(memory), C.int64_t(elements))
+		i.slot.c = i.c
 		return i, nil
 	}
-	i.c = C.we_inst_open(t.c, C.uint32_t(i.handle), C.int64_t(memory), C.int64_t(elements))
+	i.c = C.we_inst_open(t.c, C.uint32_t(handle), C.int64_t(memory), C.int64_t(elements))
+	i.slot.c = i.c
 	if i.c.status != C.WE_DONE {
 		err := i.finish(i.c.status)
 		i.Close()
 		return nil, err
 	}
 	i.started = true
+	if t.resettable {
+		t.capture(i.c)
+	}
 	return i, nil
+}
+
+func newInstance(t *template, cfg engine.InstanceConfig) *instance {
+	i := &instance{template: t, max: cfg.MaxCPU, suspender: cfg.Suspend}
+	i.caller = engine.Caller{State: cfg.State, Instance: i}
+	return i
 }
 
 // Call implements engine.Instance.
@@ -260,6 +276,7 @@ func (i *instance) perform(h *hostcall, stack []uint64, inC bool) (err error) {
 	returned := false
 	defer func() {
 		if !returned {
+			i.broken = true
 			err = panicked(h, recover(), inC)
 		}
 	}()
@@ -273,6 +290,7 @@ func (i *instance) ready(h *hostcall, stack []uint64) (ready bool, err error) {
 	returned := false
 	defer func() {
 		if !returned {
+			i.broken = true
 			err = panicked(h, recover(), true)
 		}
 	}()
@@ -321,10 +339,9 @@ func (i *instance) Close() {
 	}
 	i.used = time.Duration(i.c.cpu)
 	i.closed = true
-	C.we_inst_delete(i.c)
-	i.c = nil
 	i.caller.Memory = nil
-	instances.remove(i.handle)
-	i.template.engine.instances.Add(-1)
-	i.template.refs.release()
+	if !i.park() {
+		i.slot.destroy()
+	}
+	i.c, i.slot = nil, nil
 }

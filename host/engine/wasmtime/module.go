@@ -33,6 +33,7 @@ type facts struct {
 	Memory        uint64          `json:"memory"` // bytes at the start
 	Table         uint64          `json:"table"`  // elements of the largest table at the start
 	Start         bool            `json:"start"`
+	State         *wasm.State     `json:"state,omitempty"` // all that can change; nil when there may be more
 	entries       map[string]bool // exports that Call accepts
 }
 
@@ -70,11 +71,15 @@ func (e *wasmtimeEngine) Compile(ctx context.Context, src []byte) (engine.Module
 		return nil, err
 	}
 	// wasmtime ends the process when a function needs more numbers than it has (GHSA-897f-g5gm-fmxm).
-	if err := parsed.CheckComplexity(); err != nil {
+	// The proposals that are only there when asked for have instructions that package wasm does not read.
+	if err := parsed.CheckComplexity(); err != nil && !(e.cfg.GC && errors.Is(err, wasm.ErrUnsupported)) {
 		e.refs.release()
 		return nil, err
 	}
 	f := factsOf(parsed)
+	if rewritten, st, err := parsed.ExportState(statePrefix); err == nil {
+		src, f.State = rewritten, st
+	}
 	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		e.refs.release()
 		return nil, err
@@ -91,7 +96,7 @@ func (e *wasmtimeEngine) Compile(ctx context.Context, src []byte) (engine.Module
 		err error
 	}
 	done := make(chan result)
-	src = bytes.Clone(src) // the caller may change it once we have returned
+	src = bytes.Clone(src) // if it is the caller's, who may change it once we have returned
 	go func() {
 		m, err := e.compile(src, f)
 		select {

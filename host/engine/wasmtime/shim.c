@@ -349,6 +349,7 @@ char *we_template_new(const we_engine *engine, wasmtime_linker_t *linker, wasmti
 
 void we_template_delete(we_template *t) {
   wasmtime_instance_pre_delete(t->pre);
+  we_template_free_state(t);
   free(t);
 }
 
@@ -423,6 +424,7 @@ void we_inst_delete(we_inst *i) {
   if (i->trap != NULL) wasm_trap_delete(i->trap);
   if (i->error != NULL) wasmtime_error_delete(i->error);
   wasmtime_store_delete(i->store);
+  free(i->globals);
   free(i);
 }
 

@@ -32,11 +32,23 @@ typedef struct we_call {
   bool ask; // whether Go is asked for readiness before the guest is suspended
 } we_call;
 
+// we_name is an export's name.
+typedef struct we_name {
+  char *data;
+  size_t size;
+} we_name;
+
 // we_template is a linked module.
 typedef struct we_template {
   const we_engine *engine;
   wasmtime_instance_pre_t *pre;
   uint32_t slots; // as many as the widest hostcall needs
+
+  // What can change in an instance, by export name; set before the first instance. See reset.c.
+  we_name memory;
+  we_name *globals;
+  size_t nglobals;
+  wasmtime_val_t *values; // of the globals in an instance that has not run
 } we_template;
 
 // What we_call_export and we_poll answer.
@@ -74,6 +86,13 @@ typedef struct we_inst {
   bool has_suspend;
   const we_call *waiting; // the hostcall for which the guest is suspended; read by Go
   bool answered;          // written by Go
+
+  // What a reset sets back, once we_inst_find has found it.
+  bool found;
+  wasmtime_memory_t state_memory;
+  uint8_t *state_base; // both read by Go
+  size_t state_size;
+  wasmtime_global_t *globals; // as many as the template names
 
   uint64_t cpu;     // ns spent in finished polls; read by Go
   uint64_t started; // monotonic clock at the beginning of the current poll
@@ -133,6 +152,28 @@ we_inst *we_inst_open(const we_template *t, uint32_t handle, int64_t max_memory,
 int we_call_export(we_inst *i, const char *name, size_t name_size);
 int we_poll(we_inst *i);
 void we_inst_delete(we_inst *i);
+
+// Resetting, see reset.c. we_template_state names an export that can change: the memory or a mutable global.
+void we_template_state(we_template *t, bool memory, const char *name, size_t name_size);
+bool we_inst_find(we_inst *i);
+bool we_inst_capture(we_inst *i);
+bool we_inst_settle(we_inst *i);
+void we_inst_reuse(we_inst *i);
+void we_inst_limit(we_inst *i, int64_t max_memory, int64_t max_table_elements);
+void we_template_free_state(we_template *t);
+
+// we_region is a range of addresses.
+typedef struct we_region {
+  uint64_t start, end;
+  uint64_t categories;
+} we_region;
+
+// How pages that were written to can be told from others.
+enum { WE_NO_PAGEMAP, WE_PAGEMAP_SCAN, WE_PAGEMAP_READ };
+int we_pagemap_open(int *fd);
+int we_dirty(int fd, int how, uint64_t *start, uint64_t end, we_region *out, int max);
+// we_pages_drop makes pages what they were when they were mapped.
+bool we_pages_drop(uint64_t start, uint64_t end);
 
 // we_cpu is the CPU time in ns that the instance has used, the current poll included. During a poll it must
 // be called on the polling thread.

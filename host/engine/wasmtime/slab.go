@@ -48,6 +48,11 @@ func (s *slab) get(n uint32) *instance {
 	return s.chunks[n/chunkSize].Load()[n%chunkSize].Load()
 }
 
+// set changes whose a number is.
+func (s *slab) set(n uint32, i *instance) {
+	s.chunks[n/chunkSize].Load()[n%chunkSize].Store(i)
+}
+
 func (s *slab) remove(n uint32) {
 	s.chunks[n/chunkSize].Load()[n%chunkSize].Store(nil)
 	s.mu.Lock()

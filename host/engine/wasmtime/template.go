@@ -24,6 +24,11 @@ type template struct {
 	facts  facts
 	// odd are unknown imports with types that a hostcall cannot have; wasmtime itself makes traps of them.
 	odd []engine.Import
+
+	// resettable says that instances may be set back and used again, unless pristine finds otherwise.
+	resettable bool
+	pristine   pristine
+	parking    parking // belongs to the engine's lot
 }
 
 // hostcall is a Hostcall that the module imports.
@@ -101,6 +106,7 @@ func (m *module) Link(calls []engine.Hostcall, opts engine.LinkOptions) (engine.
 		C.we_template_delete(t.c)
 		return nil, err
 	}
+	t.track(m.State)
 	t.refs.init(func() {
 		C.we_template_delete(t.c)
 		t.engine.refs.release()
@@ -168,4 +174,7 @@ func kinds(types []engine.ValueType) ([]C.uint8_t, error) {
 func cString(s string) *C.char { return (*C.char)(unsafe.Pointer(unsafe.StringData(s))) }
 
 // Close implements engine.Template. What instances need of it lives on until they are closed.
-func (t *template) Close() { t.refs.release() }
+func (t *template) Close() {
+	t.engine.lot.drain(t)
+	t.refs.release()
+}

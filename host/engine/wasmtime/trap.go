@@ -50,10 +50,18 @@ func (i *instance) trapError() error {
 		t.Frames = append(t.Frames, engine.Frame{
 			Index:  uint32(frames[k].index),
 			Name:   C.GoStringN(frames[k].name, C.int(frames[k].name_size)),
-			Offset: uint64(frames[k].offset),
+			Offset: i.template.facts.originalOffset(uint64(frames[k].offset)),
 		})
 	}
 	return t
+}
+
+// originalOffset is the place in the module as it was given of an instruction in the module as it was compiled.
+func (f *facts) originalOffset(offset uint64) uint64 {
+	if f.State == nil || offset == 0 {
+		return offset
+	}
+	return offset - uint64(f.State.Moved)
 }
 
 // trapMessage takes the reason out of wasmtime's message, which begins with a backtrace in text.

@@ -31,6 +31,8 @@
 #define wasmtime_extern_t own_wasmtime_extern_t
 #define wasmtime_val_raw own_wasmtime_val_raw
 #define wasmtime_val_raw_t own_wasmtime_val_raw_t
+#define wasmtime_val own_wasmtime_val
+#define wasmtime_val_t own_wasmtime_val_t
 #define wasmtime_async_continuation_t own_wasmtime_async_continuation_t
 #include "capi_types.h"
 #undef wasm_byte_vec_t
@@ -52,6 +54,8 @@
 #undef wasmtime_extern_t
 #undef wasmtime_val_raw
 #undef wasmtime_val_raw_t
+#undef wasmtime_val
+#undef wasmtime_val_t
 #undef wasmtime_async_continuation_t
 
 #define SAME_TYPE(t)                                                                  \
@@ -79,12 +83,18 @@ SAME_TYPE(wasmtime_extern_t);
 SAME_FIELD(wasmtime_extern_t, kind);
 SAME_FIELD(wasmtime_extern_t, of);
 SAME_FIELD(wasmtime_extern_t, of.func);
+SAME_FIELD(wasmtime_extern_t, of.global);
 SAME_FIELD(wasmtime_extern_t, of.memory);
 SAME_TYPE(wasmtime_val_raw_t);
 SAME_FIELD(wasmtime_val_raw_t, i32);
 SAME_FIELD(wasmtime_val_raw_t, i64);
 SAME_FIELD(wasmtime_val_raw_t, f32);
 SAME_FIELD(wasmtime_val_raw_t, f64);
+SAME_TYPE(wasmtime_val_t);
+SAME_FIELD(wasmtime_val_t, kind);
+SAME_FIELD(wasmtime_val_t, of);
+SAME_FIELD(wasmtime_val_t, of.i64);
+SAME_FIELD(wasmtime_val_t, of.v128);
 SAME_TYPE(wasmtime_async_continuation_t);
 SAME_FIELD(wasmtime_async_continuation_t, callback);
 SAME_FIELD(wasmtime_async_continuation_t, env);
@@ -99,6 +109,7 @@ SAME_NUMBER(CAPI_I64, WASM_I64);
 SAME_NUMBER(CAPI_F32, WASM_F32);
 SAME_NUMBER(CAPI_F64, WASM_F64);
 SAME_NUMBER(CAPI_EXTERN_FUNC, WASMTIME_EXTERN_FUNC);
+SAME_NUMBER(CAPI_EXTERN_GLOBAL, WASMTIME_EXTERN_GLOBAL);
 SAME_NUMBER(CAPI_EXTERN_MEMORY, WASMTIME_EXTERN_MEMORY);
 SAME_NUMBER(CAPI_OPT_LEVEL_SPEED, WASMTIME_OPT_LEVEL_SPEED);
 SAME_NUMBER(CAPI_PROFILING_STRATEGY_PERFMAP, WASMTIME_PROFILING_STRATEGY_PERFMAP);
