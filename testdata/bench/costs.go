@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +33,6 @@ type costs struct {
 	Services  []pair // services loaded, KiB resident each
 	InFlight  []pair // sandboxes that wait, KiB resident each
 	Memory    []pair // MiB that a guest touches, microseconds of its run
-	Errors    []string
 }
 
 type pair struct{ X, Y float64 }
@@ -69,6 +69,12 @@ func (b *bench) runCosts(ctx context.Context) error {
 func measureCosts(args []string) error {
 	quick, dir, sources := args[0] == "true", args[1], args[2]
 	var c costs
+	// What resident memory tells comes first, while there is nothing yet to be given back.
+	for _, part := range []func(*costs, string, string, bool) error{servicesCosts, inFlightCosts, memoryCosts} {
+		if err := part(&c, dir, sources, quick); err != nil {
+			return err
+		}
+	}
 	for _, engineName := range host.Engines() {
 		for _, arg := range args[3:] {
 			name, file, _ := strings.Cut(arg, "=")
@@ -79,11 +85,6 @@ func measureCosts(args []string) error {
 			}
 			cost.Guest = name
 			c.Sandboxes = append(c.Sandboxes, cost)
-		}
-	}
-	for _, part := range []func(*costs, string, string, bool) error{servicesCosts, inFlightCosts, memoryCosts} {
-		if err := part(&c, dir, sources, quick); err != nil {
-			return err
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(c)
@@ -183,8 +184,11 @@ func (w *writer) WriteHeader(status int)      { w.status = status }
 func (w *writer) Write(p []byte) (int, error) { return len(p), nil }
 func (w *writer) FlushError() error           { return nil }
 
-// resident gives the process's resident memory in KiB.
-func resident() int { return status("self", "VmRSS:") }
+// resident gives the process's resident memory in KiB, without what the garbage collector has yet to give back.
+func resident() int {
+	debug.FreeOSMemory()
+	return status("self", "VmRSS:")
+}
 
 // servicesCosts loads more and more services. Each is a program of its own: the same code, and a custom section
 // that differs.
