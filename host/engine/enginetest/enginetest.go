@@ -39,7 +39,7 @@ func Run(t *testing.T, open func(t *testing.T, cfg engine.Config) engine.Engine)
 		{"trap", trapTests},
 		{"interrupt", interruptTests},
 		{"limits", limitTests},
-		{"isolation", isolationTests},
+		{"isolation", append(slices.Clip(isolationTests), secretTests...)},
 		{"start", startTests},
 		{"blocking", blockingTests},
 		{"suspend", suspendTests},

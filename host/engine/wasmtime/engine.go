@@ -125,6 +125,7 @@ func New(cfg engine.Config) (engine.Engine, error) {
 	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow, state exports; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
 		Version(), runtime.GOOS, runtime.GOARCH, cpuFeatures(), uint64(k.memory_reservation), uint64(k.memory_guard), tablesPerModule,
 		cfg.Exceptions, cfg.GC, cfg.ProfileGuest)
+	e.lot.most = maxParked
 	e.ticker = newTicker(cfg.Tick, func() { C.we_engine_tick(e.c) })
 	e.refs.init(func() {
 		e.ticker.stop()

@@ -55,7 +55,7 @@ type lot struct {
 
 	mu             sync.Mutex
 	oldest, newest *slot
-	resident       uint64
+	resident, most uint64                 // bytes of written memory that they hold, and may hold
 	templates      map[*template]struct{} // that have any
 	timer          *time.Timer
 	armed          bool
@@ -92,13 +92,13 @@ func (l *lot) put(s *slot) bool {
 	}
 	t.parking.slots = append(t.parking.slots, s)
 	l.resident += s.resident
-	over := l.resident > maxParked
+	over := l.resident > l.most
 	l.arm()
 	l.mu.Unlock()
 	if over {
 		l.leaving.RLock()
 		defer l.leaving.RUnlock()
-		for l.evictIf(func() bool { return l.resident > maxParked }) {
+		for l.evictIf(func() bool { return l.resident > l.most }) {
 		}
 	}
 	return true

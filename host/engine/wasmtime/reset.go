@@ -38,8 +38,16 @@ const (
 
 var osPage = uint64(C.sysconf(C._SC_PAGESIZE))
 
-// pagemap is how this process can find the pages that a guest wrote to.
-var pagemap = sync.OnceValue(func() (p struct{ fd, how C.int }) {
+// pageFinder is a way to find the pages that a guest wrote to.
+type pageFinder struct{ fd, how C.int }
+
+const (
+	noPagemap   = C.WE_NO_PAGEMAP
+	pagemapRead = C.WE_PAGEMAP_READ
+)
+
+// pagemap is the best way that this process has.
+var pagemap = sync.OnceValue(func() (p pageFinder) {
 	p.how = C.we_pagemap_open(&p.fd)
 	return p
 })
@@ -53,7 +61,7 @@ var regionsPool = sync.Pool{New: func() any { return new(regions) }}
 // It ends early when f answers false, and is false then or when the pages cannot be found.
 func dirty(start, end uint64, f func(start, end uint64) bool) bool {
 	p := pagemap()
-	if p.how == C.WE_NO_PAGEMAP {
+	if p.how == noPagemap {
 		return false
 	}
 	buf := regionsPool.Get().(*regions)
@@ -101,7 +109,7 @@ func (p *pristine) keep(n uint64, page []byte) {
 
 // track gives the template what it needs to set instances back.
 func (t *template) track(st *wasm.State) {
-	if st == nil || t.engine.cfg.NoReset || st.MemorySize%osPage != 0 || pagemap().how == C.WE_NO_PAGEMAP {
+	if st == nil || t.engine.cfg.NoReset || st.MemorySize%osPage != 0 || pagemap().how == noPagemap {
 		return
 	}
 	t.resettable = true
