@@ -203,6 +203,9 @@ func FuzzExportState(f *testing.F) {
 			return
 		}
 		checkExported(t, m, out, st)
+		if m.CheckComplexity() != nil {
+			return // the compiler would take too long
+		}
 		noCustom := func(b []byte) []byte {
 			m, err := wasm.Parse(b)
 			if err != nil {

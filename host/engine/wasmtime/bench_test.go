@@ -6,6 +6,9 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,6 +56,48 @@ func benchInstance(tb testing.TB, tmpl engine.Template, count int) engine.Instan
 		tb.Fatal(err)
 	}
 	return inst
+}
+
+// minorFaults is how many page faults the process has taken that needed no disk.
+func minorFaults(tb testing.TB) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return int64(u.Minflt)
+}
+
+// BenchmarkPages makes instances, has them write to one word in each of so many pages, and closes them: set back and
+// used again, or made anew.
+func BenchmarkPages(b *testing.B) {
+	for _, reset := range []bool{true, false} {
+		e := open(b, engine.Config{NoReset: !reset})
+		name := "rebuild"
+		if reset {
+			name = "reset"
+		}
+		for _, pages := range []int{0, 1, 10, 150, 1000} {
+			tmpl := text(b, e, fmt.Sprintf(`(module (memory (export "memory") 80) (data (i32.const 8) "%s")
+				(func (export "run") (local $p i32) (local.set $p (i32.const %d))
+					(block $b (loop $l
+						(br_if $b (i32.eqz (local.get $p)))
+						(local.set $p (i32.sub (local.get $p) (i32.const 4096)))
+						(i32.store (local.get $p) (i32.const 1))
+						(br $l)))))`, strings.Repeat("x", 1<<19), pages*4096), engine.LinkOptions{})
+			b.Run(fmt.Sprintf("%s/%d", name, pages), func(b *testing.B) {
+				if err := call(tmpl, "run", engine.InstanceConfig{}); err != nil {
+					b.Fatal(err)
+				}
+				before := minorFaults(b)
+				for b.Loop() {
+					if err := call(tmpl, "run", engine.InstanceConfig{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(minorFaults(b)-before)/float64(b.N), "faults/op")
+			})
+		}
+	}
 }
 
 // BenchmarkInstantiate makes and closes instances; with a call in between, the guest writes to one page.

@@ -19,6 +19,26 @@
 //
 // No Go pointer is ever kept by C: an instance is known there by a number, and all that C keeps about it is C memory.
 //
+// # Resets
+//
+// An instance that is closed is set back to what it was before it ran, if all its state can be, and parked with its
+// template: the next Instantiate takes it, with its store, fiber stack and the pages that it has written to, so that
+// a guest's steady state is free of page faults. Close does that work, after the response.
+//
+// When a module is compiled, wasm.State is what can change in its instances: memory and mutable globals; those
+// that the guest keeps to itself are exported under reserved names, which Exports and Call do not show. Modules with
+// more state than that (changing tables, dropped segments, start functions, references) are taken down and
+// made anew as ever, and so are an instance that grew its memory, one that wrote to more than 4 MiB over its life,
+// and one in which a hostcall panicked. How a guest ended does not matter otherwise.
+//
+// Written pages are asked of the kernel (PAGEMAP_SCAN of Linux 6.7, or /proc/self/pagemap); where it does not tell, and on
+// macOS, nothing is parked. A page's first content is learned when it is first found written: it is dropped, the
+// module's image shows again, and a copy is kept for all instances of the template. So a template costs no more than the pages
+// that its guests write to.
+//
+// Parked instances count as instances. A full pool evicts the one parked longest; every two seconds half of what
+// a template has not needed is taken down; all together hold at most 256 MiB. engine.Config.NoReset turns parking off.
+//
 // # Signals
 //
 // wasmtime turns out-of-bounds accesses, divisions by zero and the like into traps by signal handlers, which pass on
