@@ -1,0 +1,121 @@
+package backend
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/edgewasm/wasmedge/host/httpfield"
+)
+
+// errUploadStopped is what net/http reads from a body that was closed because the exchange has failed.
+var errUploadStopped = errors.New("the request was broken off")
+
+// bodyError is a failure to read the request's body: the sender's, not the origin's.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "request body: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
+// upload is the request's body as net/http reads it.
+type upload struct {
+	src      io.ReadCloser
+	trailers func(*httpfield.List)
+	filled   http.Header // the request's Trailer map; nil without trailers
+	x        *exchange
+
+	mu   sync.Mutex
+	err  error // not io.EOF: why src failed by itself
+	done bool  // src gave io.EOF
+	shut bool  // src is closed
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	// The time that the writer of the body takes is not the origin's.
+	u.x.pause()
+	n, err := u.src.Read(p)
+	switch {
+	case err == io.EOF && !u.stopped():
+		if u.trailers != nil {
+			var l httpfield.List
+			u.trailers(&l)
+			for _, f := range l.Fields() {
+				if httpguts.ValidTrailerHeader(f.Name) && httpguts.ValidHeaderFieldName(f.Name) && httpguts.ValidHeaderFieldValue(f.Value) {
+					name := httpfield.Canonical(f.Name)
+					u.filled[name] = append(u.filled[name], f.Value)
+				}
+			}
+		}
+		u.mu.Lock()
+		u.done = true
+		u.mu.Unlock()
+	case err != nil:
+		u.mu.Lock()
+		if u.shut {
+			err = errUploadStopped
+		} else if u.err == nil {
+			u.err = &bodyError{err}
+		}
+		u.mu.Unlock()
+	}
+	u.x.resume()
+	return n, err
+}
+
+// Close implements io.Closer for net/http.
+func (u *upload) Close() error {
+	u.close()
+	return nil
+}
+
+// close closes the source once, which also ends a Read of it; u may be nil.
+func (u *upload) close() {
+	if u == nil {
+		return
+	}
+	u.mu.Lock()
+	shut := u.shut
+	u.shut = true
+	u.mu.Unlock()
+	if !shut {
+		_ = u.src.Close()
+	}
+}
+
+func (u *upload) stopped() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.shut
+}
+
+func (u *upload) complete() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.done
+}
+
+func (u *upload) failed() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+// pause stops the clock of the first byte, resume starts it anew.
+func (x *exchange) pause() {
+	x.mu.Lock()
+	if !x.head && x.timer != nil {
+		x.timer.Stop()
+	}
+	x.mu.Unlock()
+}
+
+func (x *exchange) resume() {
+	x.mu.Lock()
+	if !x.head && x.timer != nil {
+		x.timer.Reset(x.b.conf.FirstByteTimeout)
+	}
+	x.mu.Unlock()
+}
