@@ -64,7 +64,11 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	}
 	if t.resettable {
 		if s := e.lot.take(t); s != nil {
-			return t.reuse(s, cfg, memory, elements), nil
+			// An earlier run's memory may be larger than this one's may become.
+			if uint64(s.c.state_size) <= memory {
+				return t.reuse(s, cfg, memory, elements), nil
+			}
+			s.destroy()
 		}
 	}
 	if !t.refs.acquire() {

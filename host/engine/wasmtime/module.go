@@ -34,7 +34,34 @@ type facts struct {
 	Table         uint64          `json:"table"`  // elements of the largest table at the start
 	Start         bool            `json:"start"`
 	State         *wasm.State     `json:"state,omitempty"` // all that can change; nil when there may be more
+	Growth        *growth         `json:"growth,omitempty"`
 	entries       map[string]bool // exports that Call accepts
+}
+
+// growth is a module's own account of its memory's size, with where its code section lay before and after it got that.
+type growth struct {
+	wasm.Growth
+	Was int `json:"was"`
+	Is  int `json:"is"`
+}
+
+// exportState rewrites a module so that its instances can be set back.
+func exportState(m *wasm.Module) ([]byte, *wasm.State, *growth, error) {
+	kept, g, err := m.KeepSize(sizePrefix)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var own *growth
+	if g != nil {
+		was, _ := m.Section(wasm.SectionCode)
+		if m, err = wasm.Parse(kept); err != nil {
+			return nil, nil, nil, err
+		}
+		is, _ := m.Section(wasm.SectionCode)
+		own = &growth{*g, was.Offset, is.Offset}
+	}
+	src, st, err := m.ExportState(statePrefix)
+	return src, st, own, err
 }
 
 func factsOf(m *wasm.Module) facts {
@@ -77,8 +104,8 @@ func (e *wasmtimeEngine) Compile(ctx context.Context, src []byte) (engine.Module
 		return nil, err
 	}
 	f := factsOf(parsed)
-	if rewritten, st, err := parsed.ExportState(statePrefix); err == nil {
-		src, f.State = rewritten, st
+	if rewritten, st, growth, err := exportState(parsed); err == nil {
+		src, f.State, f.Growth = rewritten, st, growth
 	}
 	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		e.refs.release()

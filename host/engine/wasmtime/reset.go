@@ -24,12 +24,19 @@ import (
 // statePrefix begins the names by which memories and globals are exported that the guest keeps to itself.
 const statePrefix = "wasmedge:state:"
 
+// sizePrefix begins the name of the global that holds the size of a memory which the guest grows.
+const sizePrefix = "wasmedge:grown:"
+
 // Bounds of what instances keep for the next of their template.
 const (
 	// maxResident is how many bytes of memory one instance may have written to over its life. Setting back a
 	// page costs some 50 ns, a fault ten times as much, so that more would still be faster; it is memory that
 	// an instance which waits for its next request should not hold.
 	maxResident = 4 << 20
+
+	// maxGrown is by how many bytes an instance's memory may have grown. What it once grew to stays accessible to
+	// runs that have not grown it themselves (wasm.Module.KeepSize), so it should not be much.
+	maxGrown = 1 << 20
 
 	// maxKnown bounds the first contents that one template keeps a copy of. Guests that write to other pages in
 	// each run would have it hold all of memory.
@@ -140,7 +147,8 @@ func (t *template) capture(c *C.we_inst) {
 //
 // That this is complete follows from what ExportState refuses. The state of an instance is its memory, globals,
 // tables and dropped segments. Of those only memory and mutable globals can change, memory by stores only, which the
-// kernel turns into private pages of this process; if it grew, it is refused. The store around an instance holds
+// kernel turns into private pages of this process. If it grew, the guest's own account of its size is one of the
+// globals, and what lies beyond the first size was zeros. The store around an instance holds
 // no state of the guest: a trap unwinds to the call, as does a suspended fiber when its future is dropped, and
 // both leave the store as a call that returned does (wasmtime poisons nothing; an embedder is free to
 // call an instance again after a trap). Limits, the epoch's deadline and what Go keeps are set anew for each use.
@@ -150,7 +158,7 @@ func (s *slot) restore() bool {
 		return false
 	}
 	size := uint64(s.c.state_size)
-	if size != t.facts.State.MemorySize {
+	if grown := size - t.facts.State.MemorySize; grown != 0 && (t.facts.Growth == nil || grown > maxGrown) {
 		return false
 	}
 	s.resident = 0
@@ -171,6 +179,11 @@ func (s *slot) restore() bool {
 // that the module's image shows again, and learned from that.
 func (s *slot) restoreRange(memory []byte, from, to uint64) bool {
 	pages := s.template.pristine.pages
+	first := uint64(len(pages)) * osPage
+	if to > first { // grown since
+		clear(memory[max(from, first):to])
+		to = max(from, first)
+	}
 	for at := from; at < to; {
 		if p := pages[at/osPage].Load(); p != nil {
 			page, first := memory[at:at+osPage], unsafe.Slice(p, osPage)

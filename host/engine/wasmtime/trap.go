@@ -61,7 +61,11 @@ func (f *facts) originalOffset(offset uint64) uint64 {
 	if f.State == nil || offset == 0 {
 		return offset
 	}
-	return offset - uint64(f.State.Moved)
+	offset -= uint64(f.State.Moved)
+	if g := f.Growth; g != nil && offset >= uint64(g.Is) {
+		offset = uint64(g.Original(uint32(offset-uint64(g.Is)))) + uint64(g.Was)
+	}
+	return offset
 }
 
 // trapMessage takes the reason out of wasmtime's message, which begins with a backtrace in text.

@@ -23,7 +23,7 @@
     (global.set $e (i64x2.splat (global.get $secret))))
   (func (export "hide") (call $hide))
   (func (export "hide_and_trap") (call $hide) (unreachable))
-  (func (export "hide_and_fault") (call $hide) (drop (i32.load (i32.const 262144))))
+  (func (export "hide_and_fault") (call $hide) (drop (i32.load (i32.const 0x10000000))))
   (func $deep (call $deep) (call $deep))
   (func (export "hide_and_overflow") (call $hide) (call $deep))
   (func (export "hide_and_end") (call $hide) (call $end))
