@@ -21,7 +21,10 @@ var asyncIOCalls = calls{
 
 // ready reports whether the item's next operation would return at once; if not, a later change wakes the sandbox.
 func (it *item) ready(s *Sandbox) bool {
-	if it.body.isStreaming() {
+	switch {
+	case it.pending != nil:
+		return it.pending.finished()
+	case it.body.isStreaming():
 		return it.body.writable()
 	}
 	return it.body.readable(s.wakeFn)

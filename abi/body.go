@@ -511,8 +511,19 @@ func (b *Body) ended() bool {
 	return b.head == len(b.parts) && !b.streaming
 }
 
-// Trailers gives the trailer section; complete once the body has ended.
-func (b *Body) Trailers() *httpfield.List { return &b.trailers }
+// Trailers gives the trailer section so far; it is complete once the body has ended.
+func (b *Body) Trailers() *httpfield.List {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.trailers.Len() == 0 {
+		return &noTrailers
+	}
+	l := b.trailers.Clone()
+	return &l
+}
+
+// noTrailers is the section of bodies that have none. It is only read.
+var noTrailers httpfield.List
 
 // poke wakes whoever waits on c, or will.
 func poke(c chan struct{}) {

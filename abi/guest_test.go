@@ -29,6 +29,8 @@ type fakeClient struct {
 	resp  *Response
 	body  *Body
 	full  bool
+
+	responded chan *Response // if set, gets the response
 }
 
 func (c *fakeClient) Inform(status int, h *httpfield.List) bool {
@@ -40,7 +42,14 @@ func (c *fakeClient) Inform(status int, h *httpfield.List) bool {
 	return true
 }
 
-func (c *fakeClient) Respond(r *Response, b *Body) { c.resp, c.body = r, b }
+func (c *fakeClient) Promise(func()) {}
+
+func (c *fakeClient) Respond(r *Response, b *Body) {
+	c.resp, c.body = r, b
+	if c.responded != nil {
+		c.responded <- r
+	}
+}
 
 // noFacts knows addresses and nothing else.
 type noFacts struct{}

@@ -19,6 +19,7 @@ var httpRespCalls = calls{
 	"version_get":              {fn: respVersionGet},
 	"version_set":              {fn: respVersionSet},
 	"send_downstream":          {fn: respSendDownstream},
+	"send_downstream_pending":  {fn: respSendDownstreamPending},
 	"status_get":               {fn: respStatusGet},
 	"status_set":               {fn: respStatusSet},
 	"close":                    {fn: respClose},
@@ -245,5 +246,31 @@ func respSendDownstream(s *Sandbox, m engine.Memory, a args) Status {
 	b.leave()
 	s.client.responded = true
 	s.client.Client.Respond(r, b)
+	return OK
+}
+
+// respSendDownstreamPending is send_downstream_pending(pending): the host sends the response on when it comes, or 504
+// for a timeout, 502 for other trouble with the backend, else 500. It does not wait, and the guest may end
+// meanwhile. The handle is consumed. Error: a final response was sent already, or there is no client.
+func respSendDownstreamPending(s *Sandbox, m engine.Memory, a args) Status {
+	p, st := s.pendingRequest(a.u32(0))
+	if st != OK {
+		return st
+	}
+	if s.client == nil || s.client.responded {
+		return Error
+	}
+	s.items.take(a.u32(0))
+	s.client.responded = true
+	client := s.client.Client
+	client.Promise(func() { p.cancel(ErrReaderGone) })
+	go func() {
+		<-p.done
+		if p.err != nil {
+			client.Respond(p.synthesised())
+		} else {
+			client.Respond(p.message())
+		}
+	}()
 	return OK
 }

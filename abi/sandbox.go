@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/edgewasm/wasmedge/abi/wasi"
+	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/httpfield"
 )
@@ -15,13 +16,41 @@ type Environment struct {
 	ConfigStores ConfigStores
 	// FastlyKeys are the values of the fastly-key request header that fastly_key_is_valid accepts.
 	FastlyKeys []string
+	// Backends are the service's origins; nil is none.
+	Backends *backend.Set
+	// Dynamic makes the backends that guests define; nil refuses them.
+	Dynamic *backend.Registry
+	// MaxExchanges bounds the requests that one sandbox may send to backends; 0 means 1000.
+	MaxExchanges int
+	// MaxDynamic bounds the backends that one sandbox may define; 0 means 200, the platform's limit.
+	MaxDynamic int
+	// ShortErrorDetail says that the guest's send_error_detail has 8 bytes (the JavaScript SDK's).
+	ShortErrorDetail bool
 	// MaxBuffered bounds the bytes that one sandbox may hold in bodies it has not sent; 0 means 128 MiB.
 	MaxBuffered int64
 	// Warn, if set, is told what an operator should know: a missing hostcall, a broken store.
 	Warn func(requestID, message string, err error)
 }
 
-const defaultMaxBuffered = 128 << 20
+const (
+	defaultMaxBuffered  = 128 << 20
+	defaultMaxExchanges = 1000
+	defaultMaxDynamic   = 200
+)
+
+func (e *Environment) maxExchanges() int {
+	if e.MaxExchanges > 0 {
+		return e.MaxExchanges
+	}
+	return defaultMaxExchanges
+}
+
+func (e *Environment) maxDynamic() int {
+	if e.MaxDynamic > 0 {
+		return e.MaxDynamic
+	}
+	return defaultMaxDynamic
+}
 
 // Facts is what is known of a client's connection. A method with a second result answers false when it is
 // not known or does not apply.
@@ -50,6 +79,9 @@ type Client interface {
 	Inform(status int, h *httpfield.List) bool
 	// Respond takes over the final response. It does not wait for the client. It is called once at most.
 	Respond(r *Response, b *Body)
+	// Promise says that Respond will be called by itself later, perhaps after the guest has ended. cancel makes that
+	// happen soon, for a client that has gone.
+	Promise(cancel func())
 }
 
 // HeaderSource gives a header section. A nil HeaderSource gives an empty one.
@@ -95,6 +127,9 @@ type Sandbox struct {
 	endpoints    table[openEndpoint]
 	configStores table[openConfigStore]
 
+	dynamic   map[string]dynamicBackend
+	exchanges int // requests sent to backends
+
 	clients  []clientHandle
 	buffered int64 // bytes that bodies may still take
 	missing  []string
@@ -103,8 +138,11 @@ type Sandbox struct {
 	names    []string // scratch for names_get
 }
 
-// item is an entry of the shared space of asynchronous items. body is the only kind so far.
-type item struct{ body *Body }
+// item is an entry of the shared space of asynchronous items; one of its fields is set.
+type item struct {
+	body    *Body
+	pending *pendingRequest
+}
 
 // clientHandle remembers which request handles were client requests: their metadata stays readable after the
 // handle was consumed.
@@ -143,12 +181,20 @@ func (s *Sandbox) Finish() {
 		if it == nil {
 			continue
 		}
-		if it.body.isStreaming() {
+		switch {
+		case it.pending != nil:
+			it.pending.drop()
+		case it.body.isStreaming():
 			it.body.finish(ErrIncomplete)
-		} else {
+		default:
 			it.body.drop()
 		}
 	}
+	for _, d := range s.dynamic {
+		d.release()
+	}
+	clear(s.dynamic)
+	s.exchanges = 0
 	if s.client != nil && s.client.Body != nil && s.client.reqHandle == 0 {
 		s.client.Body.drop()
 	}

@@ -37,6 +37,7 @@ type calls map[string]call
 var modules = map[string]calls{
 	"fastly_abi":             abiCalls,
 	"fastly_async_io":        asyncIOCalls,
+	"fastly_backend":         backendCalls,
 	"fastly_compute_runtime": computeRuntimeCalls,
 	"fastly_config_store":    configStoreCalls,
 	"fastly_dictionary":      configStoreCalls,
@@ -50,22 +51,20 @@ var modules = map[string]calls{
 // missingReasons says per module why its missing calls are missing; docs/ABI.md shows it.
 var missingReasons = map[string]string{
 	"fastly_acl":              "access control lists are not built yet",
-	"fastly_backend":          "sending to backends is not built yet",
 	"fastly_cache":            "the cache is not built yet",
 	"fastly_device_detection": "device detection is not built yet",
 	"fastly_erl":              "rate limiting is not built yet",
 	"fastly_geo":              "geolocation is not built yet",
 	"fastly_http_cache":       "the cache is not built yet",
 	"fastly_http_downstream":  "reusable sandboxes and hop counting are not built yet",
-	"fastly_http_req":         "sending to backends is not built yet",
-	"fastly_http_resp":        "sending to backends is not built yet",
+	"fastly_http_req":         "connection hand-off (WebSocket, GRIP), request inspection and acting for other services are not built yet",
 	"fastly_image_optimizer":  "the image optimiser is not built yet",
 	"fastly_kv_store":         "KV stores are not built yet",
 	"fastly_object_store":     "KV stores are not built yet",
 	"fastly_purge":            "the cache is not built yet",
 	"fastly_secret_store":     "secret stores are not built yet",
 	"fastly_secrets":          "secret stores are not built yet",
-	"fastly_shielding":        "sending to backends is not built yet",
+	"fastly_shielding":        "shielding is not built yet",
 	"fastly_uap":              "device detection is not built yet",
 }
 

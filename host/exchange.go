@@ -45,8 +45,12 @@ type exchange struct {
 	hints []httpfield.List
 	resp  *abi.Response
 	body  *abi.Body
-	apart bool          // the guest has a goroutine of its own
-	wake  chan struct{} // serves all requests of the exchange
+	apart bool // the guest has a goroutine of its own
+	// promise, once set, says that the response comes by itself; calling it makes that soon. gone says that nobody
+	// waits for it any more.
+	promise func()
+	gone    bool
+	wake    chan struct{} // serves all requests of the exchange
 
 	// How the guest ended: set when ended is closed, or, with nil for ended, when Call has returned.
 	ended   chan struct{}
@@ -101,7 +105,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != engine.ErrSuspended {
 			x.conclude(err)
 			// A small response goes out first. A long one must not keep the sandbox's place.
-			if x.body == nil || x.body.Held(heldResponse) {
+			if x.promise == nil && (x.body == nil || x.body.Held(heldResponse)) {
 				defer x.clear()
 			} else {
 				x.clear()
@@ -137,12 +141,12 @@ func (x *exchange) split(guest func(context.Context) error) {
 func (x *exchange) Suspend() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return !x.apart && (x.resp != nil || len(x.hints) > 0)
+	return !x.apart && (x.resp != nil || len(x.hints) > 0 || x.promise != nil)
 }
 
 // conclude takes note of how the guest ended and breaks off what it left open, so that readers can tell.
 func (x *exchange) conclude(err error) {
-	x.reusable = x.life.finish()
+	x.reusable = x.life.finish() && x.promise == nil
 	x.err = guestError(err)
 	x.usage = x.inst.Usage()
 	x.runtime = time.Since(x.began)
@@ -368,8 +372,19 @@ func (x *exchange) Inform(status int, h *httpfield.List) bool {
 func (x *exchange) Respond(r *abi.Response, b *abi.Body) {
 	x.mu.Lock()
 	x.resp, x.body = r, b
+	gone := x.gone
 	x.mu.Unlock()
+	if gone {
+		b.Abandon(abi.ErrReaderGone)
+	}
 	x.poke()
+}
+
+// Promise implements abi.Client.
+func (x *exchange) Promise(cancel func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.promise = cancel
 }
 
 func (x *exchange) poke() {
@@ -384,7 +399,7 @@ func (x *exchange) answer() {
 	for {
 		over := x.over()
 		x.mu.Lock()
-		hints, resp, body := x.hints, x.resp, x.body
+		hints, resp, body, promise := x.hints, x.resp, x.body, x.promise
 		x.hints = nil
 		x.mu.Unlock()
 		for i := range hints {
@@ -394,6 +409,9 @@ func (x *exchange) answer() {
 		case resp != nil:
 			x.respond(resp, body)
 			return
+		case promise != nil:
+			x.awaitPromise(promise)
+			continue
 		case over:
 			x.answerFor()
 			return
@@ -403,6 +421,27 @@ func (x *exchange) answer() {
 		case <-x.ended:
 		}
 	}
+}
+
+// awaitPromise waits for a response that comes by itself, whether the guest has ended or not.
+func (x *exchange) awaitPromise(cancel func()) {
+	select {
+	case <-x.wake:
+		return
+	case <-x.r.Context().Done():
+	case <-x.service.stopped:
+	}
+	cancel()
+	x.mu.Lock()
+	x.gone = true
+	body := x.body
+	x.mu.Unlock()
+	if body != nil {
+		body.Abandon(abi.ErrReaderGone)
+	}
+	x.life.fail(ErrClientGone)
+	x.leaveUpload()
+	panic(http.ErrAbortHandler)
 }
 
 // over reports whether the guest has ended.

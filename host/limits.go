@@ -7,14 +7,16 @@ import (
 
 // Limits bound one sandbox and the sandboxes of one service. A zero field means the default named at it.
 type Limits struct {
-	Memory      uint64        // bytes of linear memory; 0 means the engine's bound (128 MiB unless configured)
-	CPU         time.Duration // computing time of one request, waiting excluded; 0 means 10 s, negative means none
-	Wall        time.Duration // from a request's arrival in the sandbox to the guest's end; 0 means 2 minutes
-	Concurrent  int           // sandboxes of the service at once; 0 means the engine's number of slots
-	Queue       int           // requests that may wait for a sandbox; 0 means four times Concurrent, negative means none
-	QueueWait   time.Duration // how long they may wait; 0 means 2 s
-	BodyBuffer  int64         // bytes that a sandbox may hold in bodies not sent yet; 0 means 128 MiB
-	BodyTimeout time.Duration // how long one read of the client's body may take; 0 means 1 minute
+	Memory     uint64        // bytes of linear memory; 0 means the engine's bound (128 MiB unless configured)
+	CPU        time.Duration // computing time of one request, waiting excluded; 0 means 10 s, negative means none
+	Wall       time.Duration // from a request's arrival in the sandbox to the guest's end; 0 means 2 minutes
+	Concurrent int           // sandboxes of the service at once; 0 means the engine's number of slots
+	Queue      int           // requests that may wait for a sandbox; 0 means four times Concurrent, negative means none
+	QueueWait  time.Duration // how long they may wait; 0 means 2 s
+	BodyBuffer int64         // bytes that a sandbox may hold in bodies not sent yet; 0 means 128 MiB
+	// BackendRequests bounds the requests that one sandbox may send to backends; 0 means 1000.
+	BackendRequests int
+	BodyTimeout     time.Duration // how long one read of the client's body may take; 0 means 1 minute
 }
 
 func (l Limits) withDefaults(slots int) Limits {

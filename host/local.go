@@ -4,11 +4,12 @@ import (
 	"fmt"
 
 	"github.com/edgewasm/wasmedge/configstore"
+	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/manifest"
 )
 
-// UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores
-// and FastlyKeys, and the name and service ID where the manifest has them.
+// UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
+// Backends and FastlyKeys, and the name and service ID where the manifest has them.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -23,6 +24,10 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 			return fmt.Errorf("%s:%d: config store %q: %w", m.Path, s.Pos.Line, s.Name, err)
 		}
 		c.ConfigStores.Put(s.Name, store)
+	}
+	c.Backends = nil
+	for i := range m.LocalServer.Backends {
+		c.Backends = append(c.Backends, backend.FromManifest(&m.LocalServer.Backends[i]))
 	}
 	c.FastlyKeys = nil
 	for i := range m.LocalServer.FakeValidFastlyKeys {

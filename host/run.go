@@ -63,9 +63,17 @@ func (s *Service) Run(ctx context.Context, o RunOptions) error {
 }
 
 // commandClient takes the response of a program that has no client.
-type commandClient struct{ readers sync.WaitGroup }
+type commandClient struct {
+	readers  sync.WaitGroup
+	promised bool
+}
 
 func (c *commandClient) Inform(int, *httpfield.List) bool { return true }
+
+func (c *commandClient) Promise(func()) {
+	c.promised = true
+	c.readers.Add(1)
+}
 
 func (c *commandClient) Respond(_ *abi.Response, b *abi.Body) {
 	c.readers.Go(func() {
@@ -73,6 +81,9 @@ func (c *commandClient) Respond(_ *abi.Response, b *abi.Body) {
 			b.Abandon(abi.ErrReaderGone)
 		}
 	})
+	if c.promised {
+		c.readers.Done()
+	}
 }
 
 type commandHeader struct{}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/abi"
 	"github.com/edgewasm/wasmedge/configstore"
+	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wasm"
@@ -33,6 +34,12 @@ type ServiceConfig struct {
 	Output func(request uint64) (stdout, stderr io.WriteCloser)
 	// ConfigStores are the service's config stores and dictionaries; nil is none.
 	ConfigStores *configstore.Set
+	// Backends are the origins that the program may send requests to by name.
+	Backends []backend.Config
+	// NoDynamicBackends refuses the backends that the program defines itself.
+	NoDynamicBackends bool
+	// BackendOptions are the host's own settings of all of them.
+	BackendOptions backend.Options
 	// FastlyKeys are the values of the fastly-key request header that count as valid.
 	FastlyKeys []string
 	// UnknownImports says what happens to imports that are not in the ABI.
@@ -57,19 +64,22 @@ type Service struct {
 	limits   Limits
 	template engine.Template
 	env      abi.Environment
-	environ  []string // of guests, without the trace id
+	dynamic  *backend.Registry // nil when refused
+	environ  []string          // of guests, without the trace id
 	gate     *gate
 	log      *zap.Logger
 	requests atomic.Uint64
 
 	running  sync.WaitGroup // requests past the gate
 	stopping atomic.Bool    // running guests must end
+	stopped  chan struct{}  // closed with it
 	waiting  lives          // those of them that wait
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
 func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Service, error) {
-	if err := wasm.Detect(program); err != nil {
+	parsed, err := wasm.Parse(program)
+	if err != nil {
 		return nil, err
 	}
 	mod, _, err := h.cache.Module(ctx, h.engine, program)
@@ -91,13 +101,27 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		template: template,
 		environ:  environ(&cfg),
 		log:      h.log,
+		stopped:  make(chan struct{}),
+	}
+	backends, err := backend.NewSet(cfg.BackendOptions, cfg.Backends...)
+	if err != nil {
+		template.Close()
+		return nil, err
+	}
+	if !cfg.NoDynamicBackends {
+		s.dynamic = backend.NewRegistry(backend.RegistryOptions{Options: cfg.BackendOptions})
 	}
 	s.gate = newGate(s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
 		FastlyKeys:   cfg.FastlyKeys,
+		Backends:     backends,
+		Dynamic:      s.dynamic,
+		MaxExchanges: s.limits.BackendRequests,
 		MaxBuffered:  s.limits.BodyBuffer,
+		// The JavaScript SDK's struct is shorter than the others'.
+		ShortErrorDetail: parsed.Toolchain().Language == "JavaScript",
 		Warn: func(id, message string, err error) {
 			fields := []zap.Field{zap.String("service", cfg.Name), zap.String("request_id", id)}
 			if err != nil {
@@ -156,10 +180,15 @@ func (s *Service) Close(ctx context.Context) {
 	}
 	if s.gate.drain(ctx) != nil {
 		s.stopping.Store(true)
+		close(s.stopped)
 		s.waiting.failAll(ErrShutdown)
 		s.gate.drain(context.Background())
 	}
 	s.running.Wait()
+	s.env.Backends.Close()
+	if s.dynamic != nil {
+		s.dynamic.Close()
+	}
 	s.template.Close()
 }
 
