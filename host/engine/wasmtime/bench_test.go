@@ -100,6 +100,43 @@ func BenchmarkPages(b *testing.B) {
 	}
 }
 
+// BenchmarkPrefetch has guests whose instances cannot be set back write to pages in so many stretches of so many
+// pages each: given them at once, or one by one as they fault.
+func BenchmarkPrefetch(b *testing.B) {
+	for _, tt := range []struct{ stretches, pages int }{{1, 8}, {4, 2}, {8, 1}, {1, 150}, {20, 7}, {75, 2}} {
+		for _, prefetch := range []bool{true, false} {
+			e := open(b, engine.Config{NoReset: !prefetch})
+			tmpl := text(b, e, fmt.Sprintf(`(module (memory (export "memory") 80) (data (i32.const 8) "%s")
+				(table 1 funcref) (func (export "never") (table.set (i32.const 0) (ref.null func)))
+				(func (export "run") (local $p i32) (local $s i32) (local $n i32)
+					(local.set $s (i32.const %d))
+					(loop $outer
+						(local.set $n (i32.const %d))
+						(loop $inner
+							(i32.store (local.get $p) (i32.const 1))
+							(local.set $p (i32.add (local.get $p) (i32.const 4096)))
+							(br_if $inner (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+						(local.set $p (i32.add (local.get $p) (i32.const 20480)))
+						(br_if $outer (local.tee $s (i32.sub (local.get $s) (i32.const 1)))))))`,
+				strings.Repeat("x", 1<<19), tt.stretches, tt.pages), engine.LinkOptions{})
+			b.Run(fmt.Sprintf("%dx%d/prefetch=%t", tt.stretches, tt.pages, prefetch), func(b *testing.B) {
+				for range 10 {
+					if err := call(tmpl, "run", engine.InstanceConfig{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				before := minorFaults(b)
+				for b.Loop() {
+					if err := call(tmpl, "run", engine.InstanceConfig{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(minorFaults(b)-before)/float64(b.N), "faults/op")
+			})
+		}
+	}
+}
+
 // BenchmarkInstantiate makes and closes instances; with a call in between, the guest writes to one page.
 func BenchmarkInstantiate(b *testing.B) {
 	ctx := context.Background()

@@ -28,8 +28,9 @@
 // When a module is compiled, wasm.State is what can change in its instances: memory and mutable globals; those
 // that the guest keeps to itself are exported under reserved names, which Exports and Call do not show. Modules with
 // more state than that (changing tables, dropped segments, start functions, references) are taken down and
-// made anew as ever, and so are an instance that grew its memory, one that wrote to more than 4 MiB over its life,
-// and one in which a hostcall panicked. How a guest ended does not matter otherwise.
+// made anew as ever, and so are an instance that grew its memory by more than 1 MiB, one that wrote to more than 4 MiB
+// over its life, and one in which a hostcall panicked. How a guest ended does not matter otherwise. Memory that grew by less stays,
+// as zeros; the guest keeps its own account of the size (wasm.Module.KeepSize, and docs/RATIONALE.md for what differs).
 //
 // Written pages are asked of the kernel (PAGEMAP_SCAN of Linux 6.7, or /proc/self/pagemap); where it does not tell, and on
 // macOS, nothing is parked. A page's first content is learned when it is first found written: it is dropped, the
@@ -38,6 +39,9 @@
 //
 // Parked instances count as instances. A full pool evicts the one parked longest; every two seconds half of what
 // a template has not needed is taken down; all together hold at most 256 MiB. engine.Config.NoReset turns parking off.
+//
+// Of instances that are taken down, a template learns which pages most of them wrote to. If those lie together well enough,
+// new instances are given them in a few system calls, which saves the entry to the kernel for each page.
 //
 // # Signals
 //

@@ -102,6 +102,7 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	if t.resettable {
 		t.capture(i.c)
 	}
+	t.working.prefetch(i.slot)
 	return i, nil
 }
 
@@ -345,6 +346,9 @@ func (i *instance) Close() {
 	i.closed = true
 	i.caller.Memory = nil
 	if !i.park() {
+		if i.started && !i.template.engine.cfg.NoReset {
+			i.template.working.sample(i.slot)
+		}
 		i.slot.destroy()
 	}
 	i.c, i.slot = nil, nil

@@ -33,6 +33,8 @@ type slot struct {
 	elements uint32
 	resident uint64 // bytes of memory that stay its own
 
+	prefetched bool // more of its memory was written to than the guest did
+
 	newer, older *slot // in the lot
 }
 

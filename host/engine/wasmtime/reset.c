@@ -199,10 +199,19 @@ bool we_pages_drop(uint64_t start, uint64_t end) {
   return madvise((void *)start, end - start, MADV_DONTNEED) == 0;
 }
 
+#define POPULATE_WRITE 23 // of linux/mman.h since Linux 5.14
+
+bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n) {
+  for (size_t k = 0; k < n; k++)
+    if (madvise(i->memory_base + ranges[k].start, ranges[k].end - ranges[k].start, POPULATE_WRITE) != 0) return false;
+  return true;
+}
+
 #else // nothing like it is known on macOS
 
 int we_pagemap_open(int *fd) { return WE_NO_PAGEMAP; }
 int we_dirty(int fd, int how, uint64_t *start, uint64_t end, we_region *out, int max) { return -1; }
 bool we_pages_drop(uint64_t start, uint64_t end) { return false; }
+bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n) { return false; }
 
 #endif

@@ -383,6 +383,57 @@ func TestIdleTemplatesGiveTheirInstancesBack(t *testing.T) {
 	eventually(t, "the last parked instance goes", func() bool { return parked(tmpl) == 0 })
 }
 
+func TestWorkingSetsAreLearned(t *testing.T) {
+	// changes keeps its instances from being set back.
+	const changes = `(table 1 funcref) (func (export "never") (table.set (i32.const 0) (ref.null func)))`
+	for _, tt := range []struct {
+		name, src string
+		want      []uint64 // starts and ends in pages
+	}{
+		{"one stretch and a lonely page", `(module (memory (export "memory") 20) ` + changes + `
+			(func (export "run") (memory.fill (i32.const 40960) (i32.const 1) (i32.const 204800)) (i32.store (i32.const 819200) (i32.const 1))))`,
+			[]uint64{10, 60, 200, 201}},
+		{"few pages", `(module (memory (export "memory") 20) ` + changes + `
+			(func (export "run") (memory.fill (i32.const 40960) (i32.const 1) (i32.const 40960))))`, nil},
+		{"scattered pages", `(module (memory (export "memory") 20) ` + changes + `
+			(func (export "run") (local $p i32) (loop $l (i32.store (local.get $p) (i32.const 1))
+				(br_if $l (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8192))) (i32.const 1310720))))))`, nil},
+		{"memory that nobody sees", `(module (memory 20) ` + changes + `
+			(func (export "run") (memory.fill (i32.const 0) (i32.const 1) (i32.const 400000))))`, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if osPage != 4096 {
+				t.Skip("pages of another size")
+			}
+			tmpl := linkText(t, openEngine(t, engine.Config{MaxInstances: 2}), tt.src)
+			for range 2 * prefetchSamples {
+				i := instantiate(t, tmpl, engine.InstanceConfig{})
+				if err := i.Call(context.Background(), "run"); err != nil {
+					t.Fatal(err)
+				}
+				i.Close()
+			}
+			var got []uint64
+			if r := tmpl.working.ranges.Load(); r != nil {
+				for _, r := range *r {
+					got = append(got, uint64(r.start)/osPage, uint64(r.end)/osPage)
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Fatalf("pages %d are prefetched, want %d", got, tt.want)
+			}
+			i := instantiate(t, tmpl, engine.InstanceConfig{})
+			defer i.Close()
+			if i.slot.prefetched != (tt.want != nil) {
+				t.Errorf("prefetched: %t", i.slot.prefetched)
+			}
+			if m := i.Memory(); len(bytes.Trim(m, "\x00")) > 0 {
+				t.Error("a new instance's memory is not what the module declares")
+			}
+		})
+	}
+}
+
 func TestKeptMemoryIsBounded(t *testing.T) {
 	e := openEngine(t, engine.Config{MaxInstances: 20})
 	const each, allowed = 3 << 20, 20 << 20

@@ -175,6 +175,9 @@ int we_dirty(int fd, int how, uint64_t *start, uint64_t end, we_region *out, int
 // we_pages_drop makes pages what they were when they were mapped.
 bool we_pages_drop(uint64_t start, uint64_t end);
 
+// we_prefetch makes ranges of memory, given by offsets, writable without a fault.
+bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n);
+
 // we_cpu is the CPU time in ns that the instance has used, the current poll included. During a poll it must
 // be called on the polling thread.
 uint64_t we_cpu(const we_inst *i);

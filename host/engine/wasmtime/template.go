@@ -29,6 +29,7 @@ type template struct {
 	resettable bool
 	pristine   pristine
 	parking    parking // belongs to the engine's lot
+	working    workingSet
 }
 
 // hostcall is a Hostcall that the module imports.
