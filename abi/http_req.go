@@ -12,6 +12,7 @@ var httpReqCalls = calls{
 	"body_downstream_get":          {fn: reqBodyDownstreamGet},
 	"cache_override_set":           {fn: reqCacheOverrideSet},
 	"cache_override_v2_set":        {fn: reqCacheOverrideV2Set},
+	"cache_override_v3_set":        {fn: reqCacheOverrideV3Set},
 	"new":                          {fn: reqNew},
 	"header_names_get":             {fn: reqHeaderNamesGet},
 	"header_value_get":             {fn: reqHeaderValueGet},
@@ -280,58 +281,92 @@ const (
 	overrideTTL
 	overrideStale
 	overridePCI
-	overrideUnknown
+	overrideLookupTimeout // version 3 only
 )
 
 // reqCacheOverrideSet is cache_override_set(handle, tag, ttl, stale_while_revalidate).
 func reqCacheOverrideSet(s *Sandbox, m engine.Memory, a args) Status {
-	return s.cacheOverride(a, "")
+	if a.u32(1) >= overrideLookupTimeout {
+		return Inval
+	}
+	return s.cacheOverride(a.u32(0), a.u32(1), CacheOverride{TTL: a.u32(2), StaleWhile: a.u32(3)})
 }
 
 // reqCacheOverrideV2Set is cache_override_v2_set(handle, tag, ttl, stale_while_revalidate, key, key_len).
 func reqCacheOverrideV2Set(s *Sandbox, m engine.Memory, a args) Status {
-	if a.u32(5) > maxSurrogateKeys {
+	if a.u32(1) >= overrideLookupTimeout {
 		return Inval
 	}
-	key, st := in(m, a.u32(4), a.u32(5))
+	key, st := surrogateKeys(m, a.u32(4), a.u32(5))
 	if st != OK {
 		return st
 	}
-	for _, c := range key {
-		if c != ' ' && (c < 0x21 || c > 0x7e) {
-			return Inval
-		}
+	return s.cacheOverride(a.u32(0), a.u32(1), CacheOverride{TTL: a.u32(2), StaleWhile: a.u32(3), SurrogateKey: key})
+}
+
+// reqCacheOverrideV3Set is cache_override_v3_set(handle, tag, cache_override): the struct holds ttl,
+// stale_while_revalidate, surrogate keys with their length and lookup_timeout_ms, each 4 bytes.
+func reqCacheOverrideV3Set(s *Sandbox, m engine.Memory, a args) Status {
+	tag := a.u32(1)
+	if tag >= overrideLookupTimeout<<1 {
+		return Inval
 	}
-	return s.cacheOverride(a, string(key))
+	if a.u32(2)%4 != 0 {
+		return BadAlign
+	}
+	r := &structReader{m: m, base: a.u32(2)}
+	o := CacheOverride{TTL: r.u32(0), StaleWhile: r.u32(4)}
+	keys, length, timeout := r.u32(8), r.u32(12), r.u32(16)
+	if r.st != OK {
+		return r.st
+	}
+	var st Status
+	if o.SurrogateKey, st = surrogateKeys(m, keys, length); st != OK {
+		return st
+	}
+	if tag&overrideLookupTimeout != 0 {
+		o.LookupTimeout, o.HasLookupTimeout = timeout, true
+	}
+	return s.cacheOverride(a.u32(0), tag, o)
 }
 
 // maxSurrogateKeys bounds a list of surrogate keys, in bytes.
 const maxSurrogateKeys = 16384
 
-func (s *Sandbox) cacheOverride(a args, key string) Status {
-	tag := a.u32(1)
-	if tag >= overrideUnknown {
-		return Inval
+// surrogateKeys decodes a list of keys, separated by spaces.
+func surrogateKeys(m engine.Memory, ptr, n uint32) (string, Status) {
+	if n > maxSurrogateKeys {
+		return "", Inval
 	}
-	r, st := s.requests.get(a.u32(0))
+	keys, st := in(m, ptr, n)
+	if st != OK {
+		return "", st
+	}
+	for _, c := range keys {
+		if c != ' ' && (c < 0x21 || c > 0x7e) {
+			return "", Inval
+		}
+	}
+	return string(keys), OK
+}
+
+// cacheOverride sets what o holds as far as the tag selects it. Pass beats the rest; no tag and no key is no override.
+func (s *Sandbox) cacheOverride(request, tag uint32, o CacheOverride) Status {
+	r, st := s.requests.get(request)
 	if st != OK {
 		return st
 	}
-	r.Cache = CacheOverride{}
 	switch {
-	case tag == 0 && key == "":
+	case tag == 0 && o.SurrogateKey == "":
+		r.Cache = CacheOverride{}
 	case tag&overridePass != 0:
 		r.Cache = CacheOverride{Set: true, Pass: true}
 	default:
-		r.Cache = CacheOverride{
-			Set:          true,
-			PCI:          tag&overridePCI != 0,
-			HasTTL:       tag&overrideTTL != 0,
-			TTL:          a.u32(2),
-			HasStale:     tag&overrideStale != 0,
-			StaleWhile:   a.u32(3),
-			SurrogateKey: key,
-		}
+		o.Set = true
+		o.PCI = tag&overridePCI != 0
+		o.HasTTL = tag&overrideTTL != 0
+		o.HasStale = tag&overrideStale != 0
+		r.Cache = o
 	}
 	return OK
 }

@@ -33,6 +33,8 @@ type CacheOverride struct {
 	TTL, StaleWhile  uint32 // seconds; valid with the flags below
 	HasTTL, HasStale bool
 	SurrogateKey     string
+	LookupTimeout    uint32 // milliseconds; valid with HasLookupTimeout
+	HasLookupTimeout bool
 	Set              bool
 }
 

@@ -195,6 +195,25 @@ func TestCacheOverride(t *testing.T) {
 	}
 }
 
+func TestCacheOverrideFromAStruct(t *testing.T) {
+	g := newGuest(t, nil)
+	h := g.newRequest()
+	keys, n := g.put(textA, "a b")
+	for i, v := range []uint32{7, 9, keys, n, 250} {
+		outU32(g.mem[room+4*i:]).put(v)
+	}
+	g.ok("http_req.cache_override_v3_set", h, overrideTTL|overrideLookupTimeout, room)
+	r, _ := g.sandbox.requests.get(h)
+	want := CacheOverride{Set: true, HasTTL: true, TTL: 7, StaleWhile: 9, SurrogateKey: "a b", LookupTimeout: 250, HasLookupTimeout: true}
+	if r.Cache != want {
+		t.Errorf("got %+v, want %+v", r.Cache, want)
+	}
+	g.want(Inval, "http_req.cache_override_v3_set", h, 32, room)
+	g.want(BadAlign, "http_req.cache_override_v3_set", h, overrideTTL, room+1)
+	g.want(Inval, "http_req.cache_override_v3_set", h, overrideTTL, guestMemory-16)
+	g.want(BadF, "http_req.cache_override_v3_set", 999, overrideTTL, room)
+}
+
 func TestTheClientRequest(t *testing.T) {
 	g := newGuest(t, NewBody(nil))
 	g.ok("http_req.body_downstream_get", outA, outB)

@@ -1,6 +1,6 @@
 package abi
 
-// spec lists every hostcall of the guest ABI, implemented or not: 253 of the fastly modules and the 50 legacy
+// spec lists every hostcall of the guest ABI, implemented or not: 257 of the fastly modules and the 50 legacy
 // names of module env. Parameters are i32 unless marked; every call returns an i32 status.
 var spec = []specEntry{
 	{"fastly", "init", "abi_version:i64", deprecated, "fastly_abi.init"},
@@ -63,6 +63,9 @@ var spec = []specEntry{
 
 	{"fastly_compute_runtime", "get_vcpu_ms", "vcpu_ms_out", 0, ""},
 	{"fastly_compute_runtime", "get_heap_mib", "memory_mib_out", 0, ""},
+	{"fastly_compute_runtime", "has_domain_inspector", "has_out", 0, ""},
+	{"fastly_compute_runtime", "has_image_optimizer", "has_out", 0, ""},
+	{"fastly_compute_runtime", "has_origin_inspector", "has_out", 0, ""},
 
 	{"fastly_config_store", "open", "name_ptr name_len config_store_handle_out", 0, ""},
 	{"fastly_config_store", "get", "h key_ptr key_len value value_max_len nwritten_out", 0, ""},
@@ -164,6 +167,7 @@ var spec = []specEntry{
 	{"fastly_http_req", "body_downstream_get", "request_handle_out body_handle_out", 0, ""},
 	{"fastly_http_req", "cache_override_set", "h tag ttl stale_while_revalidate", 0, ""},
 	{"fastly_http_req", "cache_override_v2_set", "h tag ttl stale_while_revalidate sk_ptr sk_len", 0, ""},
+	{"fastly_http_req", "cache_override_v3_set", "h tag cache_override", 0, ""},
 	{"fastly_http_req", "downstream_client_ip_addr", "addr_octets_out num_bytes_out", deprecated, ""},
 	{"fastly_http_req", "downstream_server_ip_addr", "addr_octets_out num_bytes_out", deprecated, ""},
 	{"fastly_http_req", "downstream_client_h2_fingerprint", "h2fp_out h2fp_max_len nwritten_out", deprecated, ""},
