@@ -12,13 +12,15 @@ import (
 
 func TestEveryCommittedGuestIsASmallModule(t *testing.T) {
 	const most = 300_000
+	// What sends requests brings the Rust SDK's own cache along.
+	larger := map[string]int{"rust/proxy": 360_000}
 	for _, name := range Names() {
 		wasm := Wasm(t, name)
 		if !bytes.HasPrefix(wasm, []byte("\x00asm\x01\x00\x00\x00")) {
 			t.Errorf("%s: not a Wasm module: starts with % x", name, wasm[:min(8, len(wasm))])
 		}
-		if len(wasm) > most {
-			t.Errorf("%s: %d bytes: committed guests have at most %d", name, len(wasm), most)
+		if limit := max(most, larger[name]); len(wasm) > limit {
+			t.Errorf("%s: %d bytes: it may have at most %d", name, len(wasm), limit)
 		}
 	}
 }
