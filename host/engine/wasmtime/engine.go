@@ -122,7 +122,7 @@ func New(cfg engine.Config) (engine.Engine, error) {
 			cfg.MaxInstances, cfg.MaxMemory)
 	}
 	e := &wasmtimeEngine{c: C.we_engine_new(&k), cfg: cfg}
-	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow, state exports; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
+	e.fingerprint = fmt.Sprintf("wasmtime %s; %s/%s %s; fibers, epochs, cow, state exports, kept sizes; reservation=%d guard=%d tables=%d exceptions=%t gc=%t unwind=%t",
 		Version(), runtime.GOOS, runtime.GOARCH, cpuFeatures(), uint64(k.memory_reservation), uint64(k.memory_guard), tablesPerModule,
 		cfg.Exceptions, cfg.GC, cfg.ProfileGuest)
 	e.lot.most = maxParked
