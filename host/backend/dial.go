@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -47,11 +48,27 @@ type rawConn struct {
 
 func (c *rawConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	c.ended(err)
+	return n, err
+}
+
+func (c *rawConn) ended(err error) {
 	if err != nil {
 		if f := c.broken.Load(); f != nil {
 			(*f)()
 		}
 	}
+}
+
+// tlsConn watches for the end of an HTTP/1 connection within TLS, which comes before that of the connection below.
+type tlsConn struct {
+	*tls.Conn
+	raw *rawConn
+}
+
+func (c *tlsConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.raw.ended(err)
 	return n, err
 }
 

@@ -78,7 +78,7 @@ func (e *SendError) own(err error) bool {
 		e.Detail = DetailHTTPResponseTimeout
 	case errors.Is(err, errSwitch), errors.Is(err, errInterim), errors.Is(err, errNoH2):
 		e.Detail = DetailHTTPProtocolError
-	case errors.Is(err, errUploadStopped):
+	case errors.Is(err, errUploadStopped), errors.Is(err, errStale):
 		e.Detail = DetailConnectionTerminated
 	case errors.Is(err, errBodyClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		e.Detail = DetailInternalError

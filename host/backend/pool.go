@@ -16,6 +16,7 @@ import (
 var (
 	errLimit  = errors.New("every connection that the limit allows was busy")
 	errClosed = errors.New("the backend was closed")
+	errStale  = errors.New("the origin closed the connection at once")
 )
 
 // conn is a pooled connection. The pool's mutex guards its fields but the first ones.
@@ -60,7 +61,10 @@ func (p *pool) take(ctx context.Context, fresh bool) (c *conn, reused bool, err 
 		c, err = p.make(ctx)
 		if err == nil {
 			c.uses, c.active, c.gone = 1, 1, true
-			err = c.cc.Reserve()
+			if c.cc.Reserve() != nil {
+				_ = c.cc.Close()
+				err = errStale
+			}
 		}
 		return c, false, err
 	}
@@ -136,7 +140,7 @@ func (p *pool) take(ctx context.Context, fresh bool) (c *conn, reused bool, err 
 		c, err = p.makeFor(ctx)
 		return c, false, err
 	}
-	return c, c.uses > 1, nil
+	return c, true, nil
 }
 
 // full reports whether no connection may be made. The pool is locked.
@@ -220,8 +224,9 @@ func (p *pool) drop(c *conn) {
 func (p *pool) makeFor(ctx context.Context) (*conn, error) {
 	c, err := p.make(ctx)
 	if err == nil {
-		if err = c.cc.Reserve(); err != nil {
+		if c.cc.Reserve() != nil {
 			_ = c.cc.Close()
+			err = errStale
 		}
 	}
 	if err != nil {
@@ -412,9 +417,12 @@ func dialTransport(ctx context.Context, _, _ string) (net.Conn, error) {
 	d.raw = raw
 	if tc, ok := nc.(*tls.Conn); ok {
 		d.h2 = tc.ConnectionState().NegotiatedProtocol == "h2"
-		if d.b.conf.GRPC && !d.h2 {
-			_ = nc.Close()
-			return nil, errNoH2
+		if !d.h2 {
+			if d.b.conf.GRPC {
+				_ = nc.Close()
+				return nil, errNoH2
+			}
+			nc = &tlsConn{tc, raw}
 		}
 	} else {
 		d.h2 = d.b.conf.GRPC

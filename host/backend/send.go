@@ -80,7 +80,11 @@ func (b *Backend) send(ctx context.Context, r *Request) (*Response, error) {
 	}
 	if body != nil && r.Trailers != nil {
 		// net/http sends what the map holds when the body has ended, announced or not.
+		// Servers that keep only announced ones are served if the request announces them.
 		body.filled = make(http.Header)
+		if r.Header != nil {
+			announce(body.filled, r.Header)
+		}
 		req.Trailer = body.filled
 	}
 	resp, err := b.exchange(ctx, r, req, body)

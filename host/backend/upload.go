@@ -43,8 +43,8 @@ func (u *upload) Read(p []byte) (int, error) {
 			var l httpfield.List
 			u.trailers(&l)
 			for _, f := range l.Fields() {
-				if httpguts.ValidTrailerHeader(f.Name) && httpguts.ValidHeaderFieldName(f.Name) && httpguts.ValidHeaderFieldValue(f.Value) {
-					name := httpfield.Canonical(f.Name)
+				name := httpfield.Canonical(f.Name)
+				if validTrailer(name) && httpguts.ValidHeaderFieldValue(f.Value) {
 					u.filled[name] = append(u.filled[name], f.Value)
 				}
 			}
@@ -118,4 +118,22 @@ func (x *exchange) resume() {
 		x.timer.Reset(x.b.conf.FirstByteTimeout)
 	}
 	x.mu.Unlock()
+}
+
+// announce puts the names of a request's Trailer fields into the map of its trailers, without values.
+func announce(filled http.Header, h *httpfield.List) {
+	for _, f := range h.Fields() {
+		if f.Name == "trailer" {
+			eachListItem(f.Value, func(item string) {
+				if name := httpfield.Canonical(item); validTrailer(name) {
+					filled[name] = nil
+				}
+			})
+		}
+	}
+}
+
+// validTrailer takes the canonical form of a name.
+func validTrailer(name string) bool {
+	return httpguts.ValidHeaderFieldName(name) && httpguts.ValidTrailerHeader(name)
 }
