@@ -102,6 +102,9 @@ func (b *Backend) upgrade(ctx context.Context, r *Request) (*Response, Conn, err
 		for n := 0; ; n++ {
 			h, err := http.ReadResponse(br, req)
 			if err != nil {
+				if errors.Is(err, io.ErrUnexpectedEOF) && limit.N == b.transport.MaxResponseHeaderBytes {
+					err = io.EOF // not a byte came
+				}
 				if limit.N <= 0 {
 					err = &SendError{Detail: DetailHTTPResponseHeaderTooLarge, Err: fmt.Errorf("more than %d bytes", b.transport.MaxResponseHeaderBytes)}
 				}
