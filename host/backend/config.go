@@ -48,9 +48,11 @@ type TLS struct {
 	CertHost string  // name or address that the certificate must hold; "": Config.Host
 	SNI      *string // server name sent; nil: the certificate's name, "": none
 
-	CACerts    []*x509.Certificate // trusted roots; empty: those of the system
-	Ciphers    string              // OpenSSL cipher list for TLS 1.2 and older; "": crypto/tls's choice
-	ClientCert *tls.Certificate    // sent when the origin asks for one
+	CACerts []*x509.Certificate // trusted roots; empty: those of the system
+	// Ciphers is an OpenSSL cipher list for TLS 1.2 and older. crypto/tls orders what is enabled by itself, and lets
+	// nobody choose among the ciphers of TLS 1.3; a list of those alone makes TLS 1.3 the minimum. "": its own choice
+	Ciphers    string
+	ClientCert *tls.Certificate // sent when the origin asks for one
 }
 
 // KeepAlive is how long unused connections stay and how dead ones are found.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -372,10 +373,31 @@ func dnsServer(t *testing.T, f func(*dnsmessage.Message) bool) *net.Resolver {
 			}
 		}
 	}()
-	t.Cleanup(func() { pc.Close(); <-done })
+	var mu sync.Mutex
+	var asking []net.Conn // the resolver's lookups go on when nobody waits for them
+	ended := false
+	t.Cleanup(func() {
+		mu.Lock()
+		ended = true
+		for _, nc := range asking {
+			nc.Close()
+		}
+		mu.Unlock()
+		pc.Close()
+		<-done
+	})
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return nil, net.ErrClosed
+		}
 		var d net.Dialer
-		return d.DialContext(ctx, "udp", pc.LocalAddr().String())
+		nc, err := d.DialContext(ctx, "udp", pc.LocalAddr().String())
+		if err == nil {
+			asking = append(asking, nc)
+		}
+		return nc, err
 	}}
 }
 

@@ -28,7 +28,8 @@ type Request struct {
 	Length int64 // of Body; -1: unknown
 
 	// Trailers is called once Body has ended, to add the fields that follow it; nil: none. A request that has it is
-	// sent with a body of unknown length.
+	// sent with a body of unknown length. Names in Header's Trailer fields are announced; others are sent all the
+	// same, but some servers drop those.
 	Trailers func(*httpfield.List)
 
 	// ManualFraming keeps the Content-Length or Transfer-Encoding of Header if sane: one length in digits, or one
@@ -38,8 +39,8 @@ type Request struct {
 	// Gunzip decodes a response body with content-encoding gzip or x-gzip, and removes that field and content-length.
 	Gunzip bool
 
-	// Interim is called for each 1xx response but 101, before Send returns and from another goroutine; nil: they are
-	// ignored.
+	// Interim is called for each 1xx response but 100 and 101, before Send returns, from another goroutine, which it
+	// must not keep waiting; nil: they are ignored. More than 64 are an error.
 	Interim func(status int, header *httpfield.List)
 }
 
