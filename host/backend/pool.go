@@ -58,6 +58,11 @@ type waiter struct {
 // take gives a connection on which exactly one round trip is reserved. fresh insists on a new one.
 func (p *pool) take(ctx context.Context, fresh bool) (c *conn, reused bool, err error) {
 	if p.b.conf.DontPool {
+		select {
+		case <-p.b.closed:
+			return nil, false, errClosed
+		default:
+		}
 		c, err = p.make(ctx)
 		if err == nil {
 			c.uses, c.active, c.gone = 1, 1, true

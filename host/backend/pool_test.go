@@ -67,6 +67,10 @@ func TestPoolLimits(t *testing.T) {
 					t.Errorf("%d connections, want %d", s.Connections, tt.want)
 				}
 				eventually(t, "no more than one open", func() bool { return b.Stats().Open <= 1 })
+				b.Close()
+				if _, _, err := get(b, &Request{}); detailOf(t, err).Detail != DetailDestinationUnavailable {
+					t.Errorf("after Close: %v", err)
+				}
 			})
 		})
 	}
