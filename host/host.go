@@ -70,6 +70,9 @@ func NewEngine(name string, cfg engine.Config) (engine.Engine, error) {
 	return nil, fmt.Errorf("host: there is no engine %q; this build has %v", name, Engines())
 }
 
+// FromText translates a module in the text format (.wat). It needs a build with the wasmtime engine.
+func FromText(wat []byte) ([]byte, error) { return wasmtime.WatToWasm(wat) }
+
 // New makes a host. Close it to free the engine.
 func New(o Options) (*Host, error) {
 	log := o.Log

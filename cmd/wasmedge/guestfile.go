@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/edgewasm/wasmedge/host"
 	"github.com/edgewasm/wasmedge/host/wasm"
 )
 
@@ -35,6 +36,11 @@ func readProgram(command, path string) ([]byte, error) {
 	program, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if strings.EqualFold(filepath.Ext(path), ".wat") {
+		if program, err = host.FromText(program); err != nil {
+			return refuse(err)
+		}
 	}
 	if err := wasm.Detect(program); err != nil {
 		return refuse(err)

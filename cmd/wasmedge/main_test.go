@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,7 +135,13 @@ func TestHelpTexts(t *testing.T) {
 func TestExitCodes(t *testing.T) {
 	component := guestFile(t, "component.wasm", []byte("\x00asm\x0d\x00\x01\x00"))
 	garbage := guestFile(t, "garbage.wasm", []byte("#!/bin/sh\n"))
-	text := guestFile(t, "text.wat", []byte("(module)"))
+	unnamed := guestFile(t, "text.wasm", []byte("(module)"))
+	text := guestFile(t, "text.wat", []byte(`(module (memory (export "memory") 1) (func (export "_start")))`))
+	badText := guestFile(t, "bad.wat", []byte("(module (func"))
+	textCode, textError := 0, ``
+	if !slices.Contains(host.Engines(), "wasmtime") {
+		textCode, textError = 2, `wasmtime` // only that engine's library reads the text format
+	}
 	broken := guestFile(t, "fastly.toml", []byte("[local_server\n"))
 	tests := []struct {
 		name   string
@@ -162,7 +169,9 @@ func TestExitCodes(t *testing.T) {
 		{"no such file", []string{"nowhere.wasm"}, 2, ``, `nowhere.wasm: no such file`},
 		{"a folder", []string{"serve", "."}, 2, ``, `directory`},
 		{"not a module", []string{"run", garbage}, 2, ``, `not a WebAssembly module`},
-		{"a module in text", []string{"run", text}, 2, ``, `wat2wasm`},
+		{"a module in text", []string{"run", text}, textCode, ``, textError},
+		{"a broken module in text", []string{"run", badText}, 2, ``, `bad\.wat: `},
+		{"a module in text that is called a binary one", []string{"run", unnamed}, 2, ``, `wat2wasm`},
 		{"a component", []string{"serve", component}, 2, ``, `component`},
 		{"an unknown flag", []string{"serve", "--nonsense", "x"}, 2, ``, `unknown flag --nonsense`},
 		{"a bad value", []string{"run", "--timeout", "soon", "x"}, 2, ``, `timeout`},
