@@ -422,6 +422,9 @@ func readDynamic(m engine.Memory, mask, ptr uint32, c *backend.Config) Status {
 			Threshold: int(h.u32(48) & 0xFFFF),
 			Initial:   int(h.u32(52) & 0xFFFF),
 		}
+		if check.Initial == 0 {
+			check.Initial = -1 // none, where the zero value means the default
+		}
 		if r.st = max(r.st, h.st); check.Window > 15 {
 			return Inval
 		}

@@ -319,7 +319,11 @@ func (x *exchange) done() {
 		x.log(x.err)
 	}
 	if s.cfg.AccessLog {
-		remote, _ := wire.FromRequest(x.r).RemoteAddr()
+		facts := x.facts.Facts
+		if facts == nil { // refused at the gate
+			facts = wire.FromRequest(x.r)
+		}
+		remote, _ := facts.RemoteAddr()
 		telemetry.Access{
 			ID:      x.id,
 			Client:  remote.Addr().String(),

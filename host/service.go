@@ -73,7 +73,8 @@ type Service struct {
 	running  sync.WaitGroup // requests past the gate
 	stopping atomic.Bool    // running guests must end
 	stopped  chan struct{}  // closed with it
-	waiting  lives          // those of them that wait
+	halted   sync.Once
+	waiting  lives // those of them that wait
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
@@ -179,17 +180,35 @@ func (s *Service) Close(ctx context.Context) {
 		return
 	}
 	if s.gate.drain(ctx) != nil {
-		s.stopping.Store(true)
-		close(s.stopped)
-		s.waiting.failAll(ErrShutdown)
+		s.halt()
 		s.gate.drain(context.Background())
 	}
-	s.running.Wait()
+	// No guest runs any more. Responses may still be on their way to slow clients; those need nothing of the
+	// service, so they are waited for as long as ctx lasts and no longer.
+	finished := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-ctx.Done():
+		s.halt()
+	}
 	s.env.Backends.Close()
 	if s.dynamic != nil {
 		s.dynamic.Close()
 	}
 	s.template.Close()
+}
+
+// halt stops what still runs for the service.
+func (s *Service) halt() {
+	s.halted.Do(func() {
+		s.stopping.Store(true)
+		close(s.stopped)
+		s.waiting.failAll(ErrShutdown)
+	})
 }
 
 // logs and configStores are the host's stores as package abi wants them.
