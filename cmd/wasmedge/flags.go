@@ -49,6 +49,7 @@ func engineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "engine", Category: categoryGuest, Usage: "run on `ENGINE`: wasmtime or wazero (default: the first that this build has)"},
 		&cli.StringFlag{Name: "cache-dir", Category: categoryGuest, Usage: "keep compiled modules in `DIR` (default: the user's cache directory)", EnvVars: []string{"WASMEDGE_CACHE_DIR"}},
+		&cli.BoolFlag{Name: "rebuild", DisableDefaultText: true, Category: categoryGuest, Usage: "rebuild every sandbox instead of setting it back where that is complete"},
 		&cli.BoolFlag{Name: "no-cache", DisableDefaultText: true, Category: categoryGuest, Usage: "compile anew, keep nothing"},
 		&cli.StringFlag{Name: "max-memory", Category: categoryLimits, Value: "128MiB", Usage: "linear memory of a sandbox: `SIZE` with KiB, MiB or GiB"},
 		&cli.DurationFlag{Name: "max-cpu", Category: categoryLimits, DefaultText: "10s in serve, none in run", Usage: "computing `TIME` of a sandbox, waiting excluded; 0 means no limit"},

@@ -110,6 +110,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if err := s.openLogs(ctx.String("log-dir")); err != nil {
 		return nil, err
 	}
+	cfg.NoReset = ctx.Bool("rebuild")
 	s.host, err = host.New(host.Options{
 		Engine:       ctx.String("engine"),
 		EngineConfig: cfg,
