@@ -28,7 +28,9 @@ type Environment struct {
 	ShortErrorDetail bool
 	// MaxBuffered bounds the bytes that one sandbox may hold in bodies it has not sent; 0 means 128 MiB.
 	MaxBuffered int64
-	// Warn, if set, is told what an operator should know: a missing hostcall, a broken store.
+	// Missing, if set, is told of each hostcall that the guest called and that is not available, once a sandbox.
+	Missing func(name string)
+	// Warn, if set, is told what an operator should know: a broken store, a limit that was reached.
 	Warn func(requestID, message string, err error)
 }
 
@@ -243,7 +245,9 @@ func (s *Sandbox) noteMissing(name string) {
 		}
 	}
 	s.missing = append(s.missing, name)
-	s.warn("the guest called "+name+", which is not available", nil)
+	if s.env.Missing != nil {
+		s.env.Missing(name)
+	}
 }
 
 func (s *Sandbox) addBody(b *Body) (uint32, Status) { return s.items.add(&item{body: b}) }

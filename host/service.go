@@ -74,7 +74,8 @@ type Service struct {
 	stopping atomic.Bool    // running guests must end
 	stopped  chan struct{}  // closed with it
 	halted   sync.Once
-	waiting  lives // those of them that wait
+	missing  sync.Map // names of hostcalls that are not available and were called
+	waiting  lives    // those of them that wait
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
@@ -123,6 +124,11 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		MaxBuffered:  s.limits.BodyBuffer,
 		// The JavaScript SDK's struct is shorter than the others'.
 		ShortErrorDetail: parsed.Toolchain().Language == "JavaScript",
+		Missing: func(name string) {
+			if _, told := s.missing.LoadOrStore(name, true); !told {
+				s.log.Warn("the program called "+name+", which is not available (said once)", zap.String("service", cfg.Name))
+			}
+		},
 		Warn: func(id, message string, err error) {
 			fields := []zap.Field{zap.String("service", cfg.Name), zap.String("request_id", id)}
 			if err != nil {
