@@ -45,6 +45,7 @@ func TestEveryFailureHasItsDetail(t *testing.T) {
 		opts   Options
 		req    Request
 		want   Detail
+		or     Detail // what else it may be; zero for nothing
 		inBody bool
 		check  func(*testing.T, *SendError)
 	}{
@@ -225,7 +226,9 @@ func TestEveryFailureHasItsDetail(t *testing.T) {
 			origin: withTLS(func(*TLS) {}, false, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, true, "origin.test")}})},
 		{name: "a missing client certificate with TLS 1.2", want: DetailTLSAlertReceived, check: alert(40, 42),
 			origin: withTLS(func(c *TLS) { c.MaxVersion = tls.VersionTLS12 }, false, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool()})},
-		{name: "a missing client certificate with TLS 1.3", want: DetailTLSAlertReceived, check: alert(42, 116),
+		// Here the client's handshake ends before the origin refuses. A request that is on its way by then meets a
+		// closed socket, and the reset may overtake the alert.
+		{name: "a missing client certificate with TLS 1.3", want: DetailTLSAlertReceived, or: DetailConnectionTerminated, check: alert(42, 116),
 			origin: withTLS(func(*TLS) {}, false, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool()})},
 		{name: "versions that do not meet", want: DetailTLSAlertReceived, check: alert(70),
 			origin: withTLS(func(c *TLS) { c.MaxVersion = tls.VersionTLS12 }, false, &tls.Config{MinVersion: tls.VersionTLS13})},
@@ -271,10 +274,10 @@ func TestEveryFailureHasItsDetail(t *testing.T) {
 				t.Fatalf("response %v, error %v", resp, err)
 			}
 			e := detailOf(t, err)
-			if e.Detail != tt.want {
+			switch {
+			case e.Detail != tt.want && (tt.or == 0 || e.Detail != tt.or):
 				t.Errorf("got %v, want %v: %v", e.Detail, tt.want, err)
-			}
-			if tt.check != nil {
+			case e.Detail == tt.want && tt.check != nil:
 				tt.check(t, e)
 			}
 			if e.Backend != b.Name() {
