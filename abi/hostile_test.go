@@ -3,10 +3,14 @@ package abi
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 )
 
@@ -20,6 +24,19 @@ func preparedGuest(t testing.TB) *guest {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	t.Cleanup(cancel)
 	g.caller.Context = ctx
+	// Backends can be defined, but nothing is reached: no name resolves and no address is permitted.
+	nowhere := errors.New("nothing is reached from here")
+	registry := backend.NewRegistry(backend.RegistryOptions{Options: backend.Options{
+		Permit: func(netip.AddrPort) error { return nowhere },
+		Resolver: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, nowhere
+		}},
+	}})
+	g.sandbox.env.Dynamic = registry
+	t.Cleanup(func() {
+		g.sandbox.Finish()
+		registry.Close()
+	})
 	g.ok("http_req.body_downstream_get", outA, outB)
 	g.newRequest()
 	g.newResponse()
