@@ -3,6 +3,7 @@ package backend
 import (
 	"io"
 	"net/netip"
+	"time"
 
 	"github.com/edgewasm/wasmedge/host/httpfield"
 )
@@ -39,9 +40,21 @@ type Request struct {
 	// Gunzip decodes a response body with content-encoding gzip or x-gzip, and removes that field and content-length.
 	Gunzip bool
 
+	// Patience takes the place of Config.FirstByteTimeout and Config.BetweenBytesTimeout, for an answer that is meant
+	// to take its time; negative: none. 0: those of the definition.
+	Patience time.Duration
+
 	// Interim is called for each 1xx response but 100 and 101, before Send returns, from another goroutine, which it
 	// must not keep waiting; nil: they are ignored. More than 64 are an error.
 	Interim func(status int, header *httpfield.List)
+}
+
+// timeouts are those that apply to a request.
+func (r *Request) timeouts(c *Config) (firstByte, betweenBytes time.Duration) {
+	if r.Patience != 0 {
+		return r.Patience, r.Patience
+	}
+	return c.FirstByteTimeout, c.BetweenBytesTimeout
 }
 
 // Response is an origin's answer. Body must be closed; ending the context given to Send breaks it off.

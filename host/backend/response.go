@@ -81,7 +81,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if d := b.x.b.conf.BetweenBytesTimeout; d > 0 {
+	if d := b.x.betweenBytes; d > 0 {
 		if b.timer == nil {
 			b.timer = time.AfterFunc(d, func() { b.x.abort(errBetweenBytes) })
 		} else {

@@ -39,6 +39,9 @@ type exchange struct {
 	cancel context.CancelCauseFunc
 	stop   func() bool
 
+	firstByte    time.Duration // silence before the response's head; 0 or less: none
+	betweenBytes time.Duration // silence within its body; 0 or less: none
+
 	mu     sync.Mutex
 	timer  *time.Timer // the first byte's; later that between bytes
 	head   bool        // the response's head has come, or nobody waits for it
@@ -136,6 +139,7 @@ func replayable(req *http.Request, body *upload) bool {
 // roundTrip does one request on a connection that was taken for it.
 func (b *Backend) roundTrip(ctx context.Context, r *Request, req *http.Request, body *upload, c *conn) (*Response, error) {
 	x := &exchange{b: b, conn: c, upload: body}
+	x.firstByte, x.betweenBytes = r.timeouts(&b.conf)
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	if !c.h2 {
 		x.raw = c.raw
@@ -166,9 +170,9 @@ func (b *Backend) roundTrip(ctx context.Context, r *Request, req *http.Request, 
 		out.Header = req.Header.Clone()
 		delete(out.Header, "Te")
 	}
-	if d := b.conf.FirstByteTimeout; d > 0 {
+	if x.firstByte > 0 {
 		x.mu.Lock()
-		x.timer = time.AfterFunc(d, func() { x.abort(errFirstByte) })
+		x.timer = time.AfterFunc(x.firstByte, func() { x.abort(errFirstByte) })
 		x.mu.Unlock()
 	}
 	hresp, err := c.cc.RoundTrip(out)

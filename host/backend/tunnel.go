@@ -22,6 +22,9 @@ type Conn interface {
 	net.Conn
 	// CloseWrite ends the caller's direction (a TCP FIN, or TLS close_notify), so that the peer reads end of file.
 	CloseWrite() error
+	// TCPConn gives the TCP connection itself where its bytes pass through unchanged: without TLS, and once what came
+	// with the origin's head has been read. Else nil. It serves to copy within the kernel and is not to be closed.
+	TCPConn() *net.TCPConn
 }
 
 // Dial makes a connection of its own to the origin: TCP, and TLS as configured with ALPN "http/1.1". It counts in
@@ -89,8 +92,9 @@ func (b *Backend) upgrade(ctx context.Context, r *Request) (*Response, Conn, err
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(waiting, func() { _ = t.raw.Close() })
-	if d := b.conf.FirstByteTimeout; d > 0 {
-		timer := time.AfterFunc(d, func() { cancel(errFirstByte) })
+	firstByte, betweenBytes := r.timeouts(&b.conf)
+	if firstByte > 0 {
+		timer := time.AfterFunc(firstByte, func() { cancel(errFirstByte) })
 		defer timer.Stop()
 	}
 	limit := &io.LimitedReader{R: t.Conn, N: b.transport.MaxResponseHeaderBytes}
@@ -159,7 +163,7 @@ func (b *Backend) upgrade(ctx context.Context, r *Request) (*Response, Conn, err
 	// A plain answer: the rest is an exchange on a connection that is not pooled.
 	stop()
 	removeHopByHop(&resp.Header)
-	x := &exchange{b: b, conn: nil, raw: t.raw, head: true}
+	x := &exchange{b: b, conn: nil, raw: t.raw, head: true, betweenBytes: betweenBytes}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	x.stop = context.AfterFunc(ctx, func() { x.abort(context.Cause(ctx)) })
 	b.stats.inFlight.Add(1)
@@ -198,6 +202,14 @@ func (t *tunnel) Read(p []byte) (int, error) {
 		return t.br.Read(p)
 	}
 	return t.Conn.Read(p)
+}
+
+func (t *tunnel) TCPConn() *net.TCPConn {
+	if net.Conn(t.raw) != t.Conn || t.br != nil && t.br.Buffered() > 0 {
+		return nil
+	}
+	tcp, _ := t.raw.Conn.(*net.TCPConn)
+	return tcp
 }
 
 func (t *tunnel) CloseWrite() error {

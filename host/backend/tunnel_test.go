@@ -126,3 +126,42 @@ func TestDial(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+func TestPatienceReplacesTheTimeouts(t *testing.T) {
+	noLeak(t)
+	c := rawOrigin(t, func(nc net.Conn) {
+		readHead(nc)
+		time.Sleep(150 * time.Millisecond)
+		io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+		time.Sleep(150 * time.Millisecond)
+		io.WriteString(nc, "cd")
+	})
+	c.FirstByteTimeout, c.BetweenBytesTimeout = 50*time.Millisecond, 50*time.Millisecond
+	b := open(t, c)
+	for _, patience := range []time.Duration{-1, 5 * time.Second} {
+		header := fields("upgrade", "websocket")
+		send := map[string]func() (*Response, error){
+			"Send": func() (*Response, error) {
+				return b.Send(t.Context(), &Request{Header: header, Patience: patience})
+			},
+			"Upgrade": func() (*Response, error) {
+				resp, _, err := b.Upgrade(t.Context(), &Request{Header: header, Patience: patience})
+				return resp, err
+			},
+		}
+		for name, send := range send {
+			resp, err := send()
+			if err != nil {
+				t.Fatalf("%s with %s: %v", name, patience, err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(body) != "abcd" || err != nil {
+				t.Errorf("%s with %s: %q, %v", name, patience, body, err)
+			}
+		}
+	}
+	if _, err := b.Send(t.Context(), &Request{Patience: 20 * time.Millisecond}); detailOf(t, err).Detail != DetailHTTPResponseTimeout {
+		t.Errorf("without patience: %v", err)
+	}
+}

@@ -115,7 +115,7 @@ func (x *exchange) pause() {
 func (x *exchange) resume() {
 	x.mu.Lock()
 	if !x.head && x.timer != nil {
-		x.timer.Reset(x.b.conf.FirstByteTimeout)
+		x.timer.Reset(x.firstByte)
 	}
 	x.mu.Unlock()
 }

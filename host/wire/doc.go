@@ -9,6 +9,10 @@
 // A handler asks with FromRequest. Each method of Facts reports ok=false when the answer is not known, and
 // never guesses; behind a plain net/http server only the addresses and the TLS state are known.
 //
+// WebSockets come as an upgrade of an HTTP/1.1 connection, which the handler may take over, or as an extended CONNECT
+// over HTTP/2, which reaches the handler as the same upgrade with a Stream beside it. net/http offers extended CONNECT
+// only in programs that import package xconnect.
+//
 // Promises:
 //   - No input makes the package panic, and what it keeps per connection is bounded by Server's limits.
 //   - A request of an HTTP/1 connection reaches the handler only if the follower and net/http agree where

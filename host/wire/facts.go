@@ -75,8 +75,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 type contextKey int
 
 const (
-	connKey  contextKey = iota // *serverConn, on each connection's context
-	factsKey                   // *Facts, on an HTTP/2 request's context
+	connKey   contextKey = iota // *serverConn, on each connection's context
+	factsKey                    // *Facts, on an HTTP/2 request's context
+	streamKey                   // *Stream, on the context of an extended CONNECT
 )
 
 // FromRequest gives the facts of a request that a Server handed to its handler. It must be called while the

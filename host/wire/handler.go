@@ -88,6 +88,10 @@ func (s *serving) serveH2(c *serverConn, w http.ResponseWriter, r *http.Request)
 	if s.writeTimeout > 0 {
 		w = newH2Writer(w, s.writeTimeout)
 	}
+	if r.Header[protocolHeader] != nil {
+		s.serveStream(w, r, f)
+		return
+	}
 	if r.ContentLength == 0 {
 		s.handler.ServeHTTP(w, outer)
 		return

@@ -29,6 +29,7 @@ var (
 	refuseLengthAndTE  = &refusal{http.StatusBadRequest, "both Content-Length and Transfer-Encoding"}
 	refuseTE           = &refusal{http.StatusBadRequest, "Transfer-Encoding other than one chunked"}
 	refuseTEVersion    = &refusal{http.StatusBadRequest, "Transfer-Encoding in HTTP/1.0"}
+	refuseProtocol     = &refusal{http.StatusNotImplemented, "extended CONNECT serves WebSockets alone"}
 	refuseDesync       = &refusal{http.StatusBadRequest, "message framing is ambiguous"}
 )
 
