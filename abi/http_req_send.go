@@ -7,12 +7,6 @@ import (
 	"github.com/edgewasm/wasmedge/host/engine"
 )
 
-func init() {
-	for name, c := range httpReqSendCalls {
-		httpReqCalls[name] = c
-	}
-}
-
 // httpReqSendCalls are the calls of the guest module fastly_http_req that send requests.
 var httpReqSendCalls = calls{
 	"send":                      {fn: reqSend},

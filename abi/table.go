@@ -33,19 +33,20 @@ type call struct {
 // calls maps the names of one guest module to their code.
 type calls map[string]call
 
-// modules holds the code by guest module. A call of spec that is in none of them is missing.
-var modules = map[string]calls{
-	"fastly_abi":             abiCalls,
-	"fastly_async_io":        asyncIOCalls,
-	"fastly_backend":         backendCalls,
-	"fastly_compute_runtime": computeRuntimeCalls,
-	"fastly_config_store":    configStoreCalls,
-	"fastly_dictionary":      configStoreCalls,
-	"fastly_http_body":       httpBodyCalls,
-	"fastly_http_downstream": httpDownstreamCalls,
-	"fastly_http_req":        httpReqCalls,
-	"fastly_http_resp":       httpRespCalls,
-	"fastly_log":             logCalls,
+// modules holds the code by guest module, the calls of a large one in several maps. A call of spec that is in none of
+// them is missing.
+var modules = map[string][]calls{
+	"fastly_abi":             {abiCalls},
+	"fastly_async_io":        {asyncIOCalls},
+	"fastly_backend":         {backendCalls},
+	"fastly_compute_runtime": {computeRuntimeCalls},
+	"fastly_config_store":    {configStoreCalls},
+	"fastly_dictionary":      {configStoreCalls},
+	"fastly_http_body":       {httpBodyCalls},
+	"fastly_http_downstream": {httpDownstreamCalls},
+	"fastly_http_req":        {httpReqCalls, httpReqSendCalls},
+	"fastly_http_resp":       {httpRespCalls},
+	"fastly_log":             {logCalls},
 }
 
 // missingReasons says per module why its missing calls are missing; docs/ABI.md shows it.
@@ -57,7 +58,7 @@ var missingReasons = map[string]string{
 	"fastly_geo":              "geolocation is not built yet",
 	"fastly_http_cache":       "the cache is not built yet",
 	"fastly_http_downstream":  "reusable sandboxes and hop counting are not built yet",
-	"fastly_http_req":         "connection hand-off (WebSocket, GRIP), request inspection and acting for other services are not built yet",
+	"fastly_http_req":         "request inspection is not built yet",
 	"fastly_image_optimizer":  "the image optimiser is not built yet",
 	"fastly_kv_store":         "KV stores are not built yet",
 	"fastly_object_store":     "KV stores are not built yet",
@@ -69,8 +70,12 @@ var missingReasons = map[string]string{
 }
 
 func lookupCall(module, name string) (call, bool) {
-	c, ok := modules[module][name]
-	return c, ok
+	for _, m := range modules[module] {
+		if c, ok := m[name]; ok {
+			return c, true
+		}
+	}
+	return call{}, false
 }
 
 func (e *specEntry) code() (call, bool) {

@@ -19,13 +19,20 @@ func TestEveryHandlerHasItsPlaceInTheSpec(t *testing.T) {
 	if len(spec) != 307 {
 		t.Errorf("the spec has %d calls, want 307", len(spec))
 	}
-	for module, calls := range modules {
-		for name, c := range calls {
-			if !known[module+"."+name] {
-				t.Errorf("%s.%s has code but is not in the spec", module, name)
-			}
-			if c.fn == nil {
-				t.Errorf("%s.%s has no code", module, name)
+	for module, maps := range modules {
+		seen := make(map[string]bool)
+		for _, calls := range maps {
+			for name, c := range calls {
+				if !known[module+"."+name] {
+					t.Errorf("%s.%s has code but is not in the spec", module, name)
+				}
+				if c.fn == nil {
+					t.Errorf("%s.%s has no code", module, name)
+				}
+				if seen[name] {
+					t.Errorf("%s.%s has code twice", module, name)
+				}
+				seen[name] = true
 			}
 		}
 	}
