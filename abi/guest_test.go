@@ -31,7 +31,11 @@ type fakeClient struct {
 	full  bool
 
 	responded chan *Response // if set, gets the response
+
+	handOffs []*HandOff
 }
+
+func (c *fakeClient) HandOff(h *HandOff) { c.handOffs = append(c.handOffs, h) }
 
 func (c *fakeClient) Inform(status int, h *httpfield.List) bool {
 	if c.full {

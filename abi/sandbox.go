@@ -14,6 +14,8 @@ import (
 type Environment struct {
 	Logs         Logs
 	ConfigStores ConfigStores
+	// ServiceID is the service that the guest is, by its ID; on_behalf_of accepts no other.
+	ServiceID string
 	// FastlyKeys are the values of the fastly-key request header that fastly_key_is_valid accepts.
 	FastlyKeys []string
 	// Backends are the service's origins; nil is none.

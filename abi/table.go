@@ -44,7 +44,7 @@ var modules = map[string][]calls{
 	"fastly_dictionary":      {configStoreCalls},
 	"fastly_http_body":       {httpBodyCalls},
 	"fastly_http_downstream": {httpDownstreamCalls},
-	"fastly_http_req":        {httpReqCalls, httpReqSendCalls},
+	"fastly_http_req":        {httpReqCalls, httpReqSendCalls, httpReqHandOffCalls},
 	"fastly_http_resp":       {httpRespCalls},
 	"fastly_log":             {logCalls},
 }
