@@ -83,16 +83,18 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(s, w, r)
 	x.left.Store(1)
 	defer x.done()
-	if x.entered = s.gate.enter(r.Context()); !x.entered {
-		x.refuse("every sandbox of the service is busy (setting: Limits.Concurrent, --max-concurrent)")
+	if why := s.gate.enter(r.Context()); why != admitted {
+		x.refuse(why)
 		return
 	}
+	x.entered = true
 	s.running.Add(1)
 	if err := x.begin(); err != nil {
 		x.sandbox.Finish()
 		s.gate.leave()
 		if errors.Is(err, engine.ErrNoSlot) {
-			x.refuse("every sandbox of the host is busy (setting: EngineConfig.MaxInstances)")
+			s.gate.refused[enginesLack].Add(1)
+			x.refuse(enginesLack)
 			return
 		}
 		x.err = err
@@ -471,19 +473,12 @@ func (x *exchange) answerFor() {
 	case errors.Is(err, ErrClientGone):
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, ErrShutdown):
-		x.refuse(err.Error())
+		x.refuse(gateClosed)
 	case errors.Is(err, ErrWallTime):
 		x.fail(http.StatusGatewayTimeout, err)
 	default:
 		x.fail(http.StatusInternalServerError, err)
 	}
-}
-
-// refuse answers a request that got no sandbox.
-func (x *exchange) refuse(why string) {
-	x.w.Header().Set("Retry-After", "1")
-	x.fail(http.StatusServiceUnavailable, errors.New(why))
-	x.service.log.Warn("request refused: "+why, telemetry.Request(x.id), zap.String("service", x.service.cfg.Name))
 }
 
 // fail answers with an error of the host's own.

@@ -22,6 +22,11 @@ type Options struct {
 	Engine string
 	// EngineConfig sizes the engine.
 	EngineConfig engine.Config
+	// Concurrent is how many sandboxes all services may have at once; 0 means all slots of the engine.
+	Concurrent int
+	// Queue is how many requests may wait for a sandbox, those of all services together; 0 means four times
+	// Concurrent, negative means none. When it is full, the service with the most of them gives way.
+	Queue int
 	// CacheDir keeps compiled modules; empty means the user's cache directory.
 	CacheDir string
 	// NoCache compiles modules anew at each start.
@@ -35,7 +40,7 @@ type Options struct {
 // Host owns an engine and the services on it. It is safe for concurrent use.
 type Host struct {
 	engine engine.Engine
-	slots  int
+	node   *node
 	cache  *modcache.Cache
 	log    *zap.Logger
 	calls  []engine.Hostcall
@@ -103,12 +108,24 @@ func New(o Options) (*Host, error) {
 	}
 	return &Host{
 		engine:   eng,
-		slots:    cfg.MaxInstances,
+		node:     newNode(nodeLimits(o, cfg.MaxInstances)),
 		cache:    cache,
 		log:      log,
 		calls:    abi.Hostcalls(),
 		services: make(map[*Service]struct{}),
 	}, nil
+}
+
+// nodeLimits are the limits that concern all services together.
+func nodeLimits(o Options, slots int) (concurrent, queue int) {
+	concurrent, queue = o.Concurrent, o.Queue
+	if concurrent <= 0 || concurrent > slots {
+		concurrent = slots
+	}
+	if queue == 0 {
+		queue = 4 * concurrent
+	}
+	return concurrent, max(queue, 0)
 }
 
 // Engine is the engine in use.

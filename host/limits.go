@@ -10,9 +10,9 @@ type Limits struct {
 	Memory     uint64        // bytes of linear memory; 0 means the engine's bound (128 MiB unless configured)
 	CPU        time.Duration // computing time of one request, waiting excluded; 0 means 10 s, negative means none
 	Wall       time.Duration // from a request's arrival in the sandbox to the guest's end; 0 means 2 minutes
-	Concurrent int           // sandboxes of the service at once; 0 means the engine's number of slots
+	Concurrent int           // sandboxes of the service at once; 0 means all that the host has (Options.Concurrent)
 	Queue      int           // requests that may wait for a sandbox; 0 means four times Concurrent, negative means none
-	QueueWait  time.Duration // how long they may wait; 0 means 2 s
+	QueueWait  time.Duration // how long they may wait; 0 means 2 s, negative means not at all
 	BodyBuffer int64         // bytes that a sandbox may hold in bodies not sent yet; 0 means 128 MiB
 	// BackendRequests bounds the requests that one sandbox may send to backends; 0 means 1000.
 	BackendRequests int
@@ -36,7 +36,9 @@ func (l Limits) withDefaults(slots int) Limits {
 	} else if l.Queue < 0 {
 		l.Queue = 0
 	}
-	if l.QueueWait == 0 {
+	if l.QueueWait < 0 {
+		l.Queue = 0
+	} else if l.QueueWait == 0 {
 		l.QueueWait = 2 * time.Second
 	}
 	if l.BodyTimeout == 0 {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"strings"
@@ -23,8 +24,14 @@ type RunOptions struct {
 // engine.Instance.Call gives: *engine.ExitError, *engine.TrapError, the cause of ctx. Of the service's limits
 // only those that were set apply; the default ones are meant for requests.
 func (s *Service) Run(ctx context.Context, o RunOptions) error {
-	if !s.gate.enter(ctx) {
-		return engine.ErrNoSlot
+	switch r := s.gate.enter(ctx); r {
+	case admitted:
+	case clientLeft:
+		return context.Cause(ctx)
+	case gateClosed:
+		return ErrShutdown
+	default:
+		return fmt.Errorf("%w: %s", engine.ErrNoSlot, r)
 	}
 	defer s.gate.leave()
 	client := &commandClient{}

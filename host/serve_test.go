@@ -272,7 +272,7 @@ func TestGuestsThatDoNotEnd(t *testing.T) {
 			if _, err := plainClient.Do(req); err == nil {
 				t.Fatal("the guest answered")
 			}
-			waitFor(t, func() bool { return len(s.gate.slots) == 0 })
+			waitFor(t, func() bool { return s.gate.inside() == 0 })
 		})
 		t.Run("a client that goes away stops a stream without end", func(t *testing.T) {
 			s := load(t, h, "rust/stream", ServiceConfig{Limits: Limits{Concurrent: 1, Queue: -1}})
@@ -287,7 +287,7 @@ func TestGuestsThatDoNotEnd(t *testing.T) {
 				t.Error(err)
 			}
 			cancel()
-			waitFor(t, func() bool { return len(s.gate.slots) == 0 })
+			waitFor(t, func() bool { return s.gate.inside() == 0 })
 		})
 		t.Run("busy sandboxes are answered 503", func(t *testing.T) {
 			s := load(t, h, "rust/hostile", ServiceConfig{Limits: Limits{Concurrent: 1, Queue: -1}})
@@ -298,7 +298,7 @@ func TestGuestsThatDoNotEnd(t *testing.T) {
 				req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/sleep", nil)
 				plainClient.Do(req)
 			}()
-			waitFor(t, func() bool { return len(s.gate.slots) == 1 })
+			waitFor(t, func() bool { return s.gate.inside() == 1 })
 			a := get(t, "http://"+addr+"/")
 			if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
 				t.Errorf("%d %v", a.StatusCode, a.Header)
@@ -309,7 +309,7 @@ func TestGuestsThatDoNotEnd(t *testing.T) {
 			addr := listen(t, s, nil)
 			answered := make(chan int, 1)
 			go func() { answered <- get(t, "http://"+addr+"/sleep").StatusCode }()
-			waitFor(t, func() bool { return len(s.gate.slots) == 1 })
+			waitFor(t, func() bool { return s.gate.inside() == 1 })
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			s.Close(ctx)

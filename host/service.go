@@ -74,8 +74,9 @@ type Service struct {
 	stopping atomic.Bool    // running guests must end
 	stopped  chan struct{}  // closed with it
 	halted   sync.Once
-	missing  sync.Map // names of hostcalls that are not available and were called
-	waiting  lives    // those of them that wait
+	missing  sync.Map            // names of hostcalls that are not available and were called
+	waiting  lives               // those of them that wait
+	told     [refusals]sometimes // that requests were refused
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
@@ -99,7 +100,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	s := &Service{
 		host:     h,
 		cfg:      cfg,
-		limits:   cfg.Limits.withDefaults(h.slots),
+		limits:   cfg.Limits.withDefaults(int(h.node.limit)),
 		template: template,
 		environ:  environ(&cfg),
 		log:      h.log,
@@ -113,7 +114,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	if !cfg.NoDynamicBackends {
 		s.dynamic = backend.NewRegistry(backend.RegistryOptions{Options: cfg.BackendOptions})
 	}
-	s.gate = newGate(s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
+	s.gate = newGate(h.node, s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},

@@ -68,6 +68,8 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "http2", Category: categoryServer, Value: true, Usage: "offer HTTP/2 (--http2=false does not), over TLS and with prior knowledge in clear text"},
 		&cli.DurationFlag{Name: "drain-timeout", Category: categoryServer, Value: 30 * time.Second, Usage: "`TIME` that requests under way get after SIGINT, SIGTERM or SIGHUP"},
 		&cli.IntFlag{Name: "max-concurrent", Category: categoryLimits, Value: 1000, Usage: "`NUMBER` of sandboxes at once; further requests wait, then get 503"},
+		&cli.IntFlag{Name: "max-queue", Category: categoryLimits, DefaultText: "four times --max-concurrent", Usage: "`NUMBER` of requests that may wait for a sandbox; 0 means none"},
+		&cli.DurationFlag{Name: "queue-timeout", Category: categoryLimits, Value: 2 * time.Second, Usage: "`TIME` that a request waits for a sandbox at most"},
 		&cli.StringFlag{Name: "access-log", Category: categoryOutput, Value: "stdout", Usage: "one line for each request to `TARGET`: stdout or off"},
 		&cli.StringFlag{Name: "guest-output", Category: categoryOutput, Value: "prefixed", Usage: "`FORM` of the guest's standard output and error: prefixed with the request's number, or raw"},
 		&cli.BoolFlag{Name: "hide-errors", DisableDefaultText: true, Category: categoryOutput, Usage: "do not tell clients why a guest failed"},

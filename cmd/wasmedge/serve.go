@@ -53,6 +53,12 @@ func serve(o world, ctx *cli.Context) error {
 	if concurrent < 1 || concurrent > 100_000 {
 		return refuse("--max-concurrent is %d, want 1 to 100000", concurrent)
 	}
+	if queue := ctx.Int("max-queue"); queue < 0 || queue > 1_000_000 {
+		return refuse("--max-queue is %d, want 0 to 1000000", queue)
+	}
+	if wait := ctx.Duration("queue-timeout"); wait <= 0 {
+		return refuse("--queue-timeout is %s, want more than 0; --max-queue 0 lets no request wait", wait)
+	}
 	drain := ctx.Duration("drain-timeout")
 	if drain < 0 {
 		return refuse("--drain-timeout is %s, want 0 or more", drain)

@@ -104,6 +104,12 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if ctx.IsSet("max-cpu") && s.conf.Limits.CPU == 0 {
 		s.conf.Limits.CPU = -1
 	}
+	if ctx.IsSet("max-queue") {
+		if s.conf.Limits.Queue = ctx.Int("max-queue"); s.conf.Limits.Queue == 0 {
+			s.conf.Limits.Queue = -1
+		}
+	}
+	s.conf.Limits.QueueWait = ctx.Duration("queue-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
 		return nil, err
 	}
@@ -114,6 +120,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	s.host, err = host.New(host.Options{
 		Engine:       ctx.String("engine"),
 		EngineConfig: cfg,
+		Queue:        s.conf.Limits.Queue, // there is one service
 		CacheDir:     ctx.String("cache-dir"),
 		NoCache:      ctx.Bool("no-cache"),
 		Progress:     progress(o, s.log),
