@@ -50,6 +50,7 @@ type exchange struct {
 	// waits for it any more.
 	promise func()
 	gone    bool
+	handOff *abi.HandOff  // once set, the host answers in the guest's place
 	wake    chan struct{} // serves all requests of the exchange
 
 	// How the guest ended: set when ended is closed, or, with nil for ended, when Call has returned.
@@ -107,7 +108,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != engine.ErrSuspended {
 			x.conclude(err)
 			// A small response goes out first. A long one must not keep the sandbox's place.
-			if x.promise == nil && (x.body == nil || x.body.Held(heldResponse)) {
+			if x.promise == nil && x.handOff == nil && (x.body == nil || x.body.Held(heldResponse)) {
 				defer x.clear()
 			} else {
 				x.clear()
@@ -143,12 +144,12 @@ func (x *exchange) split(guest func(context.Context) error) {
 func (x *exchange) Suspend() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return !x.apart && (x.resp != nil || len(x.hints) > 0 || x.promise != nil)
+	return !x.apart && (x.resp != nil || len(x.hints) > 0 || x.promise != nil || x.handOff != nil)
 }
 
 // conclude takes note of how the guest ended and breaks off what it left open, so that readers can tell.
 func (x *exchange) conclude(err error) {
-	x.reusable = x.life.finish() && x.promise == nil
+	x.reusable = x.life.finish() && x.promise == nil && x.handOff == nil
 	x.err = guestError(err)
 	x.usage = x.inst.Usage()
 	x.runtime = time.Since(x.began)
@@ -405,7 +406,7 @@ func (x *exchange) answer() {
 	for {
 		over := x.over()
 		x.mu.Lock()
-		hints, resp, body, promise := x.hints, x.resp, x.body, x.promise
+		hints, resp, body, promise, handOff := x.hints, x.resp, x.body, x.promise, x.handOff
 		x.hints = nil
 		x.mu.Unlock()
 		for i := range hints {
@@ -414,6 +415,9 @@ func (x *exchange) answer() {
 		switch {
 		case resp != nil:
 			x.respond(resp, body)
+			return
+		case handOff != nil:
+			x.serveHandOff(handOff)
 			return
 		case promise != nil:
 			x.awaitPromise(promise)

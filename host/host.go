@@ -27,6 +27,8 @@ type Options struct {
 	// Queue is how many requests may wait for a sandbox, those of all services together; 0 means four times
 	// Concurrent, negative means none. When it is full, the service with the most of them gives way.
 	Queue int
+	// MaxTunnels is how many clients all services may have handed off at once; 0 means 8192.
+	MaxTunnels int
 	// CacheDir keeps compiled modules; empty means the user's cache directory.
 	CacheDir string
 	// NoCache compiles modules anew at each start.
@@ -44,6 +46,8 @@ type Host struct {
 	cache  *modcache.Cache
 	log    *zap.Logger
 	calls  []engine.Hostcall
+
+	tunnels *tunnels // clients handed off, of all services
 
 	mu       sync.Mutex
 	services map[*Service]struct{}
@@ -106,6 +110,10 @@ func New(o Options) (*Host, error) {
 		eng.Close()
 		return nil, err
 	}
+	maxTunnels := o.MaxTunnels
+	if maxTunnels <= 0 {
+		maxTunnels = 8192
+	}
 	return &Host{
 		engine:   eng,
 		node:     newNode(nodeLimits(o, cfg.MaxInstances)),
@@ -113,6 +121,7 @@ func New(o Options) (*Host, error) {
 		log:      log,
 		calls:    abi.Hostcalls(),
 		services: make(map[*Service]struct{}),
+		tunnels:  newTunnels(maxTunnels, nil),
 	}, nil
 }
 
@@ -130,6 +139,9 @@ func nodeLimits(o Options, slots int) (concurrent, queue int) {
 
 // Engine is the engine in use.
 func (h *Host) Engine() engine.Engine { return h.engine }
+
+// Tunnels counts the clients that all services have handed off.
+func (h *Host) Tunnels() TunnelStats { return h.tunnels.stats() }
 
 // Close closes all services (see Service.Close) and frees the engine. When ctx ends before the last guest, the
 // guests are stopped.

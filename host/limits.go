@@ -17,6 +17,12 @@ type Limits struct {
 	// BackendRequests bounds the requests that one sandbox may send to backends; 0 means 1000.
 	BackendRequests int
 	BodyTimeout     time.Duration // how long one read of the client's body may take; 0 means 1 minute
+
+	// Clients that the program hands off: WebSockets, and what goes by way of a GRIP proxy.
+	Tunnels     int           // of the service at once; 0 means 4096
+	TunnelIdle  time.Duration // for which nothing may pass; 0 means 10 minutes, negative means for ever
+	TunnelTime  time.Duration // from a request's arrival to its tunnel's end; 0 means 24 hours, negative means for ever
+	TunnelBytes int64         // that may pass through one WebSocket, both ways together; 0 means any number
 }
 
 func (l Limits) withDefaults(slots int) Limits {
@@ -43,6 +49,15 @@ func (l Limits) withDefaults(slots int) Limits {
 	}
 	if l.BodyTimeout == 0 {
 		l.BodyTimeout = time.Minute
+	}
+	if l.Tunnels <= 0 {
+		l.Tunnels = 4096
+	}
+	if l.TunnelIdle == 0 {
+		l.TunnelIdle = 10 * time.Minute
+	}
+	if l.TunnelTime == 0 {
+		l.TunnelTime = 24 * time.Hour
 	}
 	return l
 }

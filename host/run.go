@@ -82,6 +82,12 @@ func (c *commandClient) Promise(func()) {
 	c.readers.Add(1)
 }
 
+// HandOff implements abi.HandOffClient: nobody waits for what the origin would say, so nobody asks it.
+func (c *commandClient) HandOff(h *abi.HandOff) {
+	h.Body.Abandon(abi.ErrReaderGone)
+	h.Release()
+}
+
 func (c *commandClient) Respond(_ *abi.Response, b *abi.Body) {
 	c.readers.Go(func() {
 		if b.CopyTo(context.Background(), io.Discard, nop) != nil {

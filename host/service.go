@@ -40,6 +40,9 @@ type ServiceConfig struct {
 	NoDynamicBackends bool
 	// BackendOptions are the host's own settings of all of them.
 	BackendOptions backend.Options
+	// GRIPProxy is the GRIP proxy, such as Pushpin, that requests are handed to which the program sends by way of one;
+	// the field pushpin-route tells it the backend's name. nil: the named backend itself is such a proxy.
+	GRIPProxy *backend.Config
 	// FastlyKeys are the values of the fastly-key request header that count as valid.
 	FastlyKeys []string
 	// UnknownImports says what happens to imports that are not in the ABI.
@@ -66,6 +69,8 @@ type Service struct {
 	env      abi.Environment
 	dynamic  *backend.Registry // nil when refused
 	environ  []string          // of guests, without the trace id
+	tunnels  *tunnels          // clients handed off
+	grip     *backend.Backend  // nil: the named backends are GRIP proxies
 	gate     *gate
 	log      *zap.Logger
 	requests atomic.Uint64
@@ -111,6 +116,14 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		template.Close()
 		return nil, err
 	}
+	if cfg.GRIPProxy != nil {
+		if s.grip, err = backend.New(*cfg.GRIPProxy, cfg.BackendOptions); err != nil {
+			backends.Close()
+			template.Close()
+			return nil, err
+		}
+	}
+	s.tunnels = newTunnels(s.limits.Tunnels, h.tunnels)
 	if !cfg.NoDynamicBackends {
 		s.dynamic = backend.NewRegistry(backend.RegistryOptions{Options: cfg.BackendOptions})
 	}
@@ -118,6 +131,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
+		ServiceID:    cfg.ID,
 		FastlyKeys:   cfg.FastlyKeys,
 		Backends:     backends,
 		Dynamic:      s.dynamic,
@@ -203,6 +217,9 @@ func (s *Service) Close(ctx context.Context) {
 		s.halt()
 	}
 	s.env.Backends.Close()
+	if s.grip != nil {
+		s.grip.Close()
+	}
 	if s.dynamic != nil {
 		s.dynamic.Close()
 	}
@@ -215,8 +232,12 @@ func (s *Service) halt() {
 		s.stopping.Store(true)
 		close(s.stopped)
 		s.waiting.failAll(ErrShutdown)
+		s.tunnels.close(ErrShutdown)
 	})
 }
+
+// Tunnels counts the clients that the program has handed off.
+func (s *Service) Tunnels() TunnelStats { return s.tunnels.stats() }
 
 // logs and configStores are the host's stores as package abi wants them.
 
