@@ -186,6 +186,7 @@ func (i *instance) run(status C.int) error {
 			}
 			h := &i.template.calls[i.c.waiting.index]
 			i.refresh()
+			i.c.faulted = true // it may write to memory, in whatever thread
 			i.compute(false)
 			if err := i.perform(h, i.stack(h), false); err != nil {
 				return err
@@ -322,6 +323,7 @@ func (i *instance) Memory() engine.Memory {
 		return nil
 	}
 	i.refresh()
+	i.c.faulted = true // by what the caller writes
 	return i.caller.Memory
 }
 

@@ -33,6 +33,9 @@ type slot struct {
 	elements uint32
 	resident uint64 // bytes of memory that stay its own
 
+	// written are the ranges of addresses that are its own, as found by the last look at all of memory.
+	written []C.we_region
+
 	prefetched bool // more of its memory was written to than the guest did
 
 	newer, older *slot // in the lot

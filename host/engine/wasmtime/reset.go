@@ -38,6 +38,9 @@ const (
 	// runs that have not grown it themselves (wasm.Module.KeepSize), so it should not be much.
 	maxGrown = 1 << 20
 
+	// maxWritten is how many ranges of written memory one instance may have.
+	maxWritten = int(maxResident / 4096)
+
 	// maxKnown bounds the first contents that one template keeps a copy of. Guests that write to other pages in
 	// each run would have it hold all of memory.
 	maxKnown = 2 * maxResident
@@ -161,16 +164,26 @@ func (s *slot) restore() bool {
 	if grown := size - t.facts.State.MemorySize; grown != 0 && (t.facts.Growth == nil || grown > maxGrown) {
 		return false
 	}
-	s.resident = 0
 	if size == 0 {
 		return true
 	}
 	memory := unsafe.Slice((*byte)(unsafe.Pointer(s.c.state_base)), size)
 	base := uint64(uintptr(unsafe.Pointer(s.c.state_base)))
+	if !s.c.faulted {
+		for _, r := range s.written {
+			if !s.restoreRange(memory, uint64(r.start)-base, uint64(r.end)-base) {
+				return false
+			}
+		}
+		return true
+	}
+	s.resident, s.written = 0, s.written[:0]
+	s.c.faulted = false
 	return dirty(base, base+size, func(start, end uint64) bool {
-		if s.resident += end - start; s.resident > maxResident {
+		if s.resident += end - start; s.resident > maxResident || len(s.written) == maxWritten {
 			return false
 		}
+		s.written = append(s.written, C.we_region{start: C.uint64_t(start), end: C.uint64_t(end)})
 		return s.restoreRange(memory, start-base, end-base)
 	})
 }
@@ -204,6 +217,7 @@ func (s *slot) restoreRange(memory []byte, from, to uint64) bool {
 			return false
 		}
 		s.resident -= end - at
+		s.c.faulted = true // what is written down of it is out of date
 		for ; at < end; at += osPage {
 			s.template.pristine.keep(at/osPage, memory[at:at+osPage])
 		}

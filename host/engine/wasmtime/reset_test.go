@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -200,7 +201,9 @@ func randomGuest(r *rand.Rand) (src string, hard bool) {
 
 // state is all that can be seen of an instance.
 func state(tb testing.TB, i *instance, r *reports) (memory []byte, values []uint64) {
+	faulted := i.c.faulted
 	memory = bytes.Clone(i.Memory())
+	i.c.faulted = faulted // nothing was written
 	r.values = nil
 	if err := i.Call(context.Background(), "look"); err != nil {
 		tb.Fatal(err)
@@ -217,7 +220,7 @@ func TestAResetInstanceIsLikeAFreshOne(t *testing.T) {
 func testRandomResets(t *testing.T, guests uint64) {
 	again := openEngine(t, engine.Config{MaxInstances: 4})
 	fresh := openEngine(t, engine.Config{MaxInstances: 4, NoReset: true})
-	reset := 0
+	reset, unseen := 0, 0
 	for seed := range guests {
 		r := rand.New(rand.NewPCG(seed, 1))
 		src, hard := randomGuest(r)
@@ -249,13 +252,18 @@ func testRandomResets(t *testing.T, guests uint64) {
 					break
 				}
 			}
-			if m := i.Memory(); len(m) > 0 && r.IntN(4) == 0 {
-				m[r.IntN(len(m))] ^= 0xff
+			if r.IntN(4) == 0 {
+				if m := i.Memory(); len(m) > 0 {
+					m[r.IntN(len(m))] ^= 0xff
+				}
 			}
-			n := i.slot
+			n, known := i.slot, !bool(i.c.faulted)
 			i.Close()
 			if len(a.parking.slots) > 0 && a.parking.slots[0] == n {
 				reset++
+				if known {
+					unseen++
+				}
 			}
 		}
 		a.Close()
@@ -263,6 +271,10 @@ func testRandomResets(t *testing.T, guests uint64) {
 	if reset < int(guests) {
 		t.Errorf("%d resets only", reset)
 	}
+	if runtime.GOOS == "linux" && unseen < reset/10 {
+		t.Errorf("of %d resets %d did without a look at the pages", reset, unseen)
+	}
+	t.Logf("%d resets, %d without a look at the pages", reset, unseen)
 }
 
 // TestResetsWithoutThePageScan is the same with what older kernels offer.
