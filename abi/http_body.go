@@ -158,9 +158,11 @@ func (s *Sandbox) endBody(h uint32, err error) Status {
 		return st
 	}
 	s.items.take(h)
-	if b.isStreaming() {
+	switch {
+	case b.isStreaming():
 		b.finish(err)
-	} else {
+	case err == nil && s.keepUnread(h, b):
+	default:
 		b.drop()
 	}
 	return OK

@@ -126,6 +126,10 @@ func (s *Sandbox) handOff(m engine.Memory, r *Request, ptr, n uint32, grip bool)
 // takeClientBody takes what the guest has left of the client's body, and leaves it an empty one. A body that the guest
 // has passed on is empty.
 func (s *Sandbox) takeClientBody() *Body {
+	if b := s.unread; b != nil {
+		s.unread = nil
+		return b
+	}
 	c := s.client
 	if c.reqHandle == 0 {
 		b := c.Body
@@ -141,6 +145,25 @@ func (s *Sandbox) takeClientBody() *Body {
 	c.Body = it.body
 	b.leave()
 	return b
+}
+
+// keepUnread keeps the client's body that the guest closes, for a hand-off that may follow: the Rust SDK closes it
+// before it hands its request off.
+func (s *Sandbox) keepUnread(h uint32, b *Body) bool {
+	c := s.client
+	if c == nil || c.responded || h != c.bodyHandle || b != c.Body {
+		return false
+	}
+	s.unread = b
+	return true
+}
+
+// dropUnread lets go of the client's body, once there can be no hand-off.
+func (s *Sandbox) dropUnread() {
+	if s.unread != nil {
+		s.unread.drop()
+		s.unread = nil
+	}
 }
 
 // reqOnBehalfOf is on_behalf_of(request, service, service_len): the request concerns the cache of another service. The

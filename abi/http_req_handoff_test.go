@@ -183,6 +183,42 @@ func TestABodyThatTheGuestNeverAskedForIsHandedOff(t *testing.T) {
 	}
 }
 
+func TestABodyThatTheGuestClosedIsHandedOff(t *testing.T) {
+	g := withHandshake(t, "body")
+	g.ok("http_req.body_downstream_get", outA, outB)
+	b := g.u32(outB)
+	if got := g.read(b, 1); got != "b" {
+		t.Errorf("the guest reads %q", got)
+	}
+	g.ok("http_body.close", b)
+	g.want(BadF, "http_body.close", b)
+	p, n := g.put(textA, "origin")
+	g.ok("http_req.redirect_to_grip_proxy", p, n)
+	if got := bodyText(t, g.handedOff().Body); got != "ody" {
+		t.Errorf("the body is %q", got)
+	}
+}
+
+func TestAClosedBodyIsLetGoOnceThereIsAResponse(t *testing.T) {
+	for _, finish := range []bool{false, true} {
+		body := NewBody(source(strings.NewReader("body"), 4))
+		g := newGuest(t, body)
+		g.ok("http_req.body_downstream_get", outA, outB)
+		g.ok("http_body.close", g.u32(outB))
+		if body.gone != nil {
+			t.Error("it is let go at once")
+		}
+		if finish {
+			g.sandbox.Finish()
+		} else {
+			g.ok("http_resp.send_downstream", g.newResponse(), g.newBody(), 0)
+		}
+		if body.gone == nil {
+			t.Errorf("it is never let go (finish %t)", finish)
+		}
+	}
+}
+
 func TestABodyThatTheGuestPassedOnIsNotHandedOff(t *testing.T) {
 	g := withHandshake(t, "body")
 	g.ok("http_req.body_downstream_get", outA, outB)

@@ -245,6 +245,7 @@ func respSendDownstream(s *Sandbox, m engine.Memory, a args) Status {
 	}
 	b.leave()
 	s.client.responded = true
+	s.dropUnread()
 	s.client.Client.Respond(r, b)
 	return OK
 }
@@ -262,6 +263,7 @@ func respSendDownstreamPending(s *Sandbox, m engine.Memory, a args) Status {
 	}
 	s.items.take(a.u32(0))
 	s.client.responded = true
+	s.dropUnread()
 	client := s.client.Client
 	client.Promise(func() { p.cancel(ErrReaderGone) })
 	go func() {

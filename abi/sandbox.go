@@ -139,6 +139,7 @@ type Sandbox struct {
 	missing  []string
 	notify   chan struct{} // capacity 1: a waiting select should look again
 	wakeFn   func()
+	unread   *Body // the client's, which the guest has closed before it answered
 	names    []string // scratch for names_get
 }
 
@@ -203,6 +204,7 @@ func (s *Sandbox) Finish() {
 		s.client.Body.drop()
 	}
 	s.requests.reset()
+	s.dropUnread()
 	s.responses.reset()
 	s.items.reset()
 	s.endpoints.reset()
