@@ -56,6 +56,8 @@ var httpDownstreamCalls = calls{
 	"downstream_tls_ja4":                       {fn: of(tlsJA4)},
 	"downstream_compliance_region":             {fn: of(complianceRegion)},
 	"fastly_key_is_valid":                      {fn: of(fastlyKeyIsValid)},
+	"downstream_visits_this_service":           {fn: current(visitsThisService)},
+	"downstream_visits_this_pop":               {fn: current(visitsThisPop)},
 
 	"downstream_bot_analyzed":      {fn: of(noFlag)},
 	"downstream_bot_detected":      {fn: of(noFlag)},
@@ -128,6 +130,25 @@ func serverIP(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
 
 func requestID(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
 	return putText(m, a, c.ID, true)
+}
+
+// visitsThisService is downstream_visits_this_service(out u32): how often the request has passed this service before, on
+// whatever node. Only marks that the host can trust count.
+func visitsThisService(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
+	return putCount(m, a, c.Passed.Service)
+}
+
+// visitsThisPop is downstream_visits_this_pop(out u32): how often it has passed services of this POP.
+func visitsThisPop(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {
+	return putCount(m, a, c.Passed.Pop)
+}
+
+func putCount(m engine.Memory, a args, n int) Status {
+	out, st := u32Out(m, a.u32(0))
+	if st == OK {
+		out.put(uint32(n))
+	}
+	return st
 }
 
 func h2Fingerprint(s *Sandbox, c *ClientRequest, m engine.Memory, a args) Status {

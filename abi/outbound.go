@@ -173,6 +173,7 @@ func outbound(r *Request, b *Body) *backend.Request {
 func (s *Sandbox) startRequest(to *backend.Backend, r *Request, b *Body) *pendingRequest {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &pendingRequest{cancel: cancel, done: make(chan struct{})}
+	s.mark(r)
 	req := outbound(r, b)
 	wake := s.wakeFn
 	go func() {
@@ -181,6 +182,20 @@ func (s *Sandbox) startRequest(to *backend.Backend, r *Request, b *Body) *pendin
 		wake()
 	}()
 	return p
+}
+
+// mark tells origins, and this host should the request come back, which services it has passed. The marks are those of
+// the client's request, whatever the guest made of them: a request of the guest's own continues the chain as well.
+func (s *Sandbox) mark(r *Request) {
+	if s.env.Chain == nil {
+		return
+	}
+	var none backend.Passed
+	passed := &none
+	if s.client != nil {
+		passed = &s.client.Passed
+	}
+	s.env.Chain.Mark(r.Header(), passed)
 }
 
 // takeRequest consumes a request and a body for sending. With streaming the body's handle stays and becomes the

@@ -22,6 +22,8 @@ type Environment struct {
 	Backends *backend.Set
 	// Dynamic makes the backends that guests define; nil refuses them.
 	Dynamic *backend.Registry
+	// Chain marks what guests send to backends; nil marks nothing.
+	Chain *backend.Chain
 	// MaxExchanges bounds the requests that one sandbox may send to backends; 0 means 1000.
 	MaxExchanges int
 	// MaxDynamic bounds the backends that one sandbox may define; 0 means 200, the platform's limit.
@@ -101,9 +103,11 @@ type ClientRequest struct {
 	Header HeaderSource
 	// FastlyKey is the value of the fastly-key header.
 	FastlyKey string
-	Body      *Body
-	Facts     Facts
-	Client    Client
+	// Passed is what the marks of Environment.Chain in the request say.
+	Passed backend.Passed
+	Body   *Body
+	Facts  Facts
+	Client Client
 
 	responded             bool
 	reqHandle, bodyHandle uint32 // 0 until body_downstream_get

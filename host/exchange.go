@@ -84,6 +84,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(s, w, r)
 	x.left.Store(1)
 	defer x.done()
+	if !x.readMarks() {
+		return
+	}
 	if why := s.gate.enter(r.Context()); why != admitted {
 		x.refuse(why)
 		return
@@ -228,6 +231,7 @@ func (x *exchange) describeClient() {
 		URI:       scheme + r.Host + target(r),
 		Version:   version(r),
 		FastlyKey: r.Header.Get("Fastly-Key"),
+		Passed:    x.client.Passed,
 		Facts:     x.facts,
 		Header:    x,
 		Client:    x,
@@ -259,6 +263,7 @@ func (x *exchange) AppendFields(l *httpfield.List) {
 	if x.r.Host != "" {
 		l.Set("host", x.r.Host)
 	}
+	x.genuineMarks(l)
 }
 
 // target is path and query as received. An embedder may have rewritten the path on the way here, as

@@ -59,12 +59,7 @@ func (x *exchange) serveHandOff(h *abi.HandOff) {
 		ctx, stop = context.WithDeadlineCause(ctx, last, errTunnelTime)
 		defer stop()
 	}
-	if err := backend.CheckLoop(&h.Header, loopName, maxOwnHops, 0); err != nil {
-		h.Body.Abandon(abi.ErrReaderGone)
-		x.failHandOff(h, http.StatusLoopDetected, err)
-		return
-	}
-	backend.MarkHop(&h.Header, loopName)
+	s.env.Chain.Mark(&h.Header, &x.client.Passed)
 	to := h.Backend
 	if h.GRIP {
 		h.Header.Set(routeField, h.Name)
@@ -78,13 +73,6 @@ func (x *exchange) serveHandOff(h *abi.HandOff) {
 		x.forward(ctx, h, to)
 	}
 }
-
-// loopName is what CDN-Loop calls this node, and maxOwnHops how often it may stand there: a request may be handed from
-// one service to the next, and by a GRIP proxy back to the service that it came from.
-const (
-	loopName   = "wasmedge"
-	maxOwnHops = 4
-)
 
 // failHandOff answers a client that could not be handed off, and says why in the log.
 func (x *exchange) failHandOff(h *abi.HandOff, status int, err error) {

@@ -29,6 +29,9 @@ type Options struct {
 	Queue int
 	// MaxTunnels is how many clients all services may have handed off at once; 0 means 8192.
 	MaxTunnels int
+	// ChainKey is shared by the hosts that believe each other's marks of the services that a request has passed
+	// (see backend.Chain). Empty means one of the process's own.
+	ChainKey []byte
 	// CacheDir keeps compiled modules; empty means the user's cache directory.
 	CacheDir string
 	// NoCache compiles modules anew at each start.
@@ -46,6 +49,8 @@ type Host struct {
 	cache  *modcache.Cache
 	log    *zap.Logger
 	calls  []engine.Hostcall
+
+	chainKey []byte
 
 	tunnels *tunnels // clients handed off, of all services
 
@@ -120,6 +125,7 @@ func New(o Options) (*Host, error) {
 		cache:    cache,
 		log:      log,
 		calls:    abi.Hostcalls(),
+		chainKey: o.ChainKey,
 		services: make(map[*Service]struct{}),
 		tunnels:  newTunnels(maxTunnels, nil),
 	}, nil

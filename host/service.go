@@ -133,6 +133,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		ConfigStores: configStores{cfg.ConfigStores},
 		ServiceID:    cfg.ID,
 		FastlyKeys:   cfg.FastlyKeys,
+		Chain:        h.newChain(&cfg),
 		Backends:     backends,
 		Dynamic:      s.dynamic,
 		MaxExchanges: s.limits.BackendRequests,
@@ -181,7 +182,7 @@ func environ(cfg *ServiceConfig) []string {
 	return []string{
 		"FASTLY_CACHE_GENERATION=0",
 		"FASTLY_CUSTOMER_ID=" + zeros,
-		"FASTLY_POP=XXX",
+		"FASTLY_POP=" + popName,
 		"FASTLY_REGION=Somewhere",
 		"FASTLY_SERVICE_ID=" + id,
 		"FASTLY_SERVICE_VERSION=" + strconv.Itoa(cfg.Version),

@@ -3,65 +3,17 @@ package backend
 import (
 	"fmt"
 	"strings"
-
-	"github.com/edgewasm/wasmedge/host/httpfield"
 )
 
 // DefaultMaxHops is the platform's limit on the length of a chain of services.
 const DefaultMaxHops = 20
 
-// LoopError is a request that has passed this node, or too many nodes, before.
-type LoopError struct {
-	ID   string // the node that it passed before; "" if there were too many
-	Hops int    // nodes that it passed
-	Max  int
-}
+// LoopError is a request that has passed too many services.
+type LoopError struct{ Hops, Max int }
 
 // Error says what to look for.
 func (e *LoopError) Error() string {
-	if e.ID != "" {
-		return fmt.Sprintf("backend: loop detected: the request passed %s before, see its cdn-loop header; is a backend's address that of this node?", quote(e.ID))
-	}
-	return fmt.Sprintf("backend: loop detected: the request passed %d nodes, %d are allowed; see its cdn-loop header", e.Hops, e.Max)
-}
-
-// CountHops gives how many nodes a request has passed by its CDN-Loop fields (RFC 8586), and how many of these entries
-// name id. Names compare without regard to case.
-func CountHops(h *httpfield.List, id string) (hops, own int) {
-	for _, f := range h.Fields() {
-		if f.Name != "cdn-loop" {
-			continue
-		}
-		eachListItem(f.Value, func(item string) {
-			hops++
-			name, _, _ := strings.Cut(item, ";")
-			if strings.EqualFold(strings.TrimSpace(name), id) {
-				own++
-			}
-		})
-	}
-	return hops, own
-}
-
-// CheckLoop refuses a request that has passed the nodes called id more than maxOwn times, or more than maxHops nodes
-// (0: DefaultMaxHops). The error is a *LoopError.
-func CheckLoop(h *httpfield.List, id string, maxOwn, maxHops int) error {
-	if maxHops == 0 {
-		maxHops = DefaultMaxHops
-	}
-	hops, own := CountHops(h, id)
-	if own > maxOwn {
-		return &LoopError{ID: id, Hops: hops, Max: maxHops}
-	}
-	if hops > maxHops {
-		return &LoopError{Hops: hops, Max: maxHops}
-	}
-	return nil
-}
-
-// MarkHop adds this node to a request's CDN-Loop field. The id is a host name or another token.
-func MarkHop(h *httpfield.List, id string) {
-	h.Add("cdn-loop", id)
+	return fmt.Sprintf("loop detected: the request has passed %d services, %d are allowed; see its cdn-loop header, and whether a backend's address is that of the service itself", e.Hops, e.Max)
 }
 
 // eachListItem calls f for each element of a comma-separated field value that is not empty; commas inside quoted

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/edgewasm/wasmedge/host/httpfield"
 )
 
 func tlsRoots(a *authority) []*x509.Certificate { return []*x509.Certificate{a.cert} }
@@ -166,34 +164,6 @@ func TestEveryFieldButTheNameIsPartOfTheKey(t *testing.T) {
 	same.Port, same.ConnectTimeout, same.TLS.CertHost = 443, DefaultConnectTimeout, "h:443"
 	if keyOf(same) != want {
 		t.Error("saying the defaults makes a difference")
-	}
-}
-
-func TestLoops(t *testing.T) {
-	h := fields("cdn-loop", `other; v="a,b", NODE`, "x", "y", "cdn-loop", "node; a=1, third")
-	if hops, own := CountHops(h, "node"); hops != 4 || own != 2 {
-		t.Errorf("got %d hops, %d own", hops, own)
-	}
-	var loop *LoopError
-	if err := CheckLoop(h, "node", 1, 0); !errors.As(err, &loop) || loop.ID != "node" {
-		t.Errorf("got %v", err)
-	}
-	if err := CheckLoop(h, "node", 2, 4); err != nil {
-		t.Errorf("got %v", err)
-	}
-	if err := CheckLoop(h, "node", 2, 3); !errors.As(err, &loop) || loop.ID != "" || loop.Hops != 4 {
-		t.Errorf("got %v", err)
-	}
-	var l httpfield.List
-	for range DefaultMaxHops {
-		MarkHop(&l, "n")
-	}
-	if err := CheckLoop(&l, "m", 0, 0); err != nil {
-		t.Errorf("got %v", err)
-	}
-	MarkHop(&l, "n")
-	if err := CheckLoop(&l, "m", 0, 0); err == nil {
-		t.Error("one hop too many passed")
 	}
 }
 
