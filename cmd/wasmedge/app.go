@@ -73,11 +73,13 @@ func newApp(o world) *cli.App {
 		},
 		CustomAppHelpTemplate: appHelp,
 		HideVersion:           true,
-		Writer:                o.stdout,
-		ErrWriter:             o.stderr,
-		ExitErrHandler:        func(*cli.Context, error) {}, // mainWith does it
-		OnUsageError:          asUsage,
-		CommandNotFound:       func(*cli.Context, string) {},
+		// A URL may hold commas.
+		DisableSliceFlagSeparator: true,
+		Writer:                    o.stdout,
+		ErrWriter:                 o.stderr,
+		ExitErrHandler:            func(*cli.Context, error) {}, // mainWith does it
+		OnUsageError:              asUsage,
+		CommandNotFound:           func(*cli.Context, string) {},
 	}
 	for _, c := range app.Commands {
 		c.OnUsageError = asUsage

@@ -88,6 +88,8 @@ func serve(o world, ctx *cli.Context) error {
 		return errors.Join(fmt.Errorf("%s: %w", input, err), s.close(0))
 	}
 
+	s.probeBackends(life)
+
 	scheme := "http"
 	if tls != nil {
 		scheme = "https"

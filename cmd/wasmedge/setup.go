@@ -113,6 +113,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if err := s.readManifest(ctx.String("config")); err != nil {
 		return nil, err
 	}
+	if err := s.addBackends(ctx.StringSlice("backend")); err != nil {
+		return refuse("--backend: %v", err)
+	}
 	if err := s.openLogs(ctx.String("log-dir")); err != nil {
 		return nil, err
 	}
@@ -135,7 +138,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 // readManifest takes from the manifest what a service needs.
 func (s *session) readManifest(path string) error {
 	if path == "" {
-		s.log.Warn("no manifest was given (-C fastly.toml): the guest has no backends and no stores")
+		s.log.Warn("no manifest was given (-C fastly.toml): the guest has no stores, and no backends but those of --backend")
 		return nil
 	}
 	m, err := manifest.Load(path)
