@@ -237,7 +237,7 @@ func (x *exchange) switchProtocols(h *abi.HandOff, resp *backend.Response) (farE
 		nc.Close()
 		return nil, err
 	}
-	return &clientEnd{nc, rw.Reader}, nil
+	return &clientEnd{nc, rw.Reader, wire.TCPConn(nc)}, nil
 }
 
 // removeConnectionFields takes out of a 101 what concerns the connection to the origin.
@@ -263,12 +263,13 @@ func accept(key string) string {
 
 // clientEnd is a client's connection that was taken over.
 type clientEnd struct {
-	nc net.Conn
-	br *bufio.Reader // holds what the client sent before
+	nc  net.Conn
+	br  *bufio.Reader // holds what the client sent before
+	raw *net.TCPConn  // nc itself where nothing stands between; else nil
 }
 
 func (c *clientEnd) Read(p []byte) (int, error) {
-	if c.br.Buffered() > 0 {
+	if c.held() {
 		return c.br.Read(p)
 	}
 	return c.nc.Read(p)
@@ -285,12 +286,8 @@ func (c *clientEnd) closeWrite() error {
 
 func (c *clientEnd) abort() { c.nc.Close() }
 
-func (c *clientEnd) tcp() *net.TCPConn {
-	if c.br.Buffered() > 0 {
-		return nil
-	}
-	return wire.TCPConn(c.nc)
-}
+func (c *clientEnd) tcp() *net.TCPConn { return c.raw }
+func (c *clientEnd) held() bool        { return c.br.Buffered() > 0 }
 
 // streamEnd is a client's stream over HTTP/2. Its handler's end is what ends it.
 type streamEnd struct{ *wire.Stream }
@@ -298,6 +295,7 @@ type streamEnd struct{ *wire.Stream }
 func (s streamEnd) closeWrite() error { return errors.ErrUnsupported }
 func (s streamEnd) abort()            { s.Abort() }
 func (s streamEnd) tcp() *net.TCPConn { return nil }
+func (s streamEnd) held() bool        { return false }
 
 // originEnd is the connection to the origin.
 type originEnd struct{ backend.Conn }
@@ -305,3 +303,4 @@ type originEnd struct{ backend.Conn }
 func (o originEnd) closeWrite() error { return o.CloseWrite() }
 func (o originEnd) abort()            { o.Close() }
 func (o originEnd) tcp() *net.TCPConn { return o.TCPConn() }
+func (o originEnd) held() bool        { return o.Buffered() > 0 }

@@ -90,8 +90,10 @@ type farEnd interface {
 	closeWrite() error
 	// abort ends reads and writes, for good. It may be called more than once.
 	abort()
-	// tcp gives the connection to copy within the kernel, nil if there is more to it than TCP.
+	// tcp gives the connection to copy within the kernel, nil if there is more to it than TCP. It is always the same.
 	tcp() *net.TCPConn
+	// held reports whether bytes were received that are not to be read from tcp. It belongs to the goroutine that reads.
+	held() bool
 }
 
 // epoch is when time began, for clocks that only count from somewhere.
@@ -210,7 +212,7 @@ func (t *tunnel) through(dst, src farEnd, count func(int64)) error {
 	buf := buffers.Get().(*[16 << 10]byte)
 	for {
 		// What came with a head is read first; then there may be nothing left between the two connections.
-		if to, from := dst.tcp(), src.tcp(); to != nil && from != nil {
+		if to, from := dst.tcp(), src.tcp(); to != nil && from != nil && !src.held() {
 			buffers.Put(buf)
 			return t.splice(to, from, count)
 		}
@@ -261,12 +263,20 @@ func (t *tunnel) splice(dst, src *net.TCPConn, count func(int64)) error {
 	}
 	t.slack.Store(int64(longest))
 	for turn := min(spliceTurn, longest); ; {
+		src.SetReadDeadline(time.Now().Add(turn))
 		chunk := int64(spliceChunk)
 		if t.maxBytes > 0 {
-			chunk = min(chunk, max(t.maxBytes-t.bytes.Load(), 0)+1)
+			chunk = min(chunk, t.maxBytes-t.bytes.Load())
 		}
-		src.SetReadDeadline(time.Now().Add(turn))
-		n, err := io.CopyN(dst, src, chunk)
+		var n int64
+		var err error
+		if chunk > 0 {
+			n, err = io.CopyN(dst, src, chunk)
+		} else { // a byte more is one too many
+			var one int
+			one, err = src.Read(make([]byte, 1))
+			n = int64(one)
+		}
 		if n > 0 && !t.passed(n, count) {
 			return errTunnelBytes
 		}

@@ -22,9 +22,12 @@ type Conn interface {
 	net.Conn
 	// CloseWrite ends the caller's direction (a TCP FIN, or TLS close_notify), so that the peer reads end of file.
 	CloseWrite() error
-	// TCPConn gives the TCP connection itself where its bytes pass through unchanged: without TLS, and once what came
-	// with the origin's head has been read. Else nil. It serves to copy within the kernel and is not to be closed.
+	// TCPConn gives the TCP connection itself where its bytes pass through unchanged, that is without TLS; else nil. It
+	// serves to copy within the kernel and is not to be closed. What Buffered tells of is not read from it.
 	TCPConn() *net.TCPConn
+	// Buffered is the number of bytes that came with the origin's head and that Read has yet to give. It belongs to the
+	// goroutine that reads.
+	Buffered() int
 }
 
 // Dial makes a connection of its own to the origin: TCP, and TLS as configured with ALPN "http/1.1". It counts in
@@ -198,18 +201,25 @@ type tunnel struct {
 }
 
 func (t *tunnel) Read(p []byte) (int, error) {
-	if t.br != nil && t.br.Buffered() > 0 {
+	if t.Buffered() > 0 {
 		return t.br.Read(p)
 	}
 	return t.Conn.Read(p)
 }
 
 func (t *tunnel) TCPConn() *net.TCPConn {
-	if net.Conn(t.raw) != t.Conn || t.br != nil && t.br.Buffered() > 0 {
+	if net.Conn(t.raw) != t.Conn {
 		return nil
 	}
 	tcp, _ := t.raw.Conn.(*net.TCPConn)
 	return tcp
+}
+
+func (t *tunnel) Buffered() int {
+	if t.br == nil {
+		return 0
+	}
+	return t.br.Buffered()
 }
 
 func (t *tunnel) CloseWrite() error {
