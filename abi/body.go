@@ -19,7 +19,7 @@ const (
 )
 
 // errBodyLimit is a plain body that outgrew the sandbox's buffer limit.
-var errBodyLimit = errors.New("abi: buffered bodies exceed the sandbox's limit")
+var errBodyLimit = errors.New("abi: buffered bodies exceed the sandbox's limit (setting: Limits.BodyBuffer)")
 
 // ErrReaderGone is a stream whose reader went away.
 var ErrReaderGone = errors.New("abi: the reader of the body went away")

@@ -97,12 +97,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.sandbox.Finish()
 		s.gate.leave()
 		if errors.Is(err, engine.ErrNoSlot) {
-			s.gate.refused[enginesLack].Add(1)
+			s.gate.refuse(enginesLack)
 			x.refuse(enginesLack)
 			return
 		}
-		x.err = err
-		x.fail(http.StatusInternalServerError, err)
+		x.err = s.ended(err, engine.Usage{}, nil)
+		x.fail(http.StatusInternalServerError, x.err)
 		return
 	}
 	x.began = time.Now()
@@ -153,8 +153,10 @@ func (x *exchange) Suspend() bool {
 // conclude takes note of how the guest ended and breaks off what it left open, so that readers can tell.
 func (x *exchange) conclude(err error) {
 	x.reusable = x.life.finish() && x.promise == nil && x.handOff == nil
-	x.err = guestError(err)
 	x.usage = x.inst.Usage()
+	if x.err = guestError(err); x.err != nil {
+		x.err = x.service.ended(x.err, x.usage, x.upload)
+	}
 	x.runtime = time.Since(x.began)
 	x.sandbox.Finish()
 }

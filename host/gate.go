@@ -30,7 +30,7 @@ type gate struct {
 	waits       ringLink // among the gates with waiters
 
 	queued  atomic.Uint64 // how many have waited
-	refused [refusals]atomic.Uint64
+	refused refusalCounts
 }
 
 // closedGate is added to used when a gate closes: no number of places is so large.
@@ -64,6 +64,8 @@ var refusalTexts = [refusals]string{
 
 // String says why, and which setting helps.
 func (r refusal) String() string { return refusalTexts[r] }
+
+type refusalCounts [refusals]atomic.Uint64
 
 // waiter is one request in a queue.
 type waiter struct {
@@ -112,9 +114,15 @@ func (g *gate) enter(ctx context.Context) refusal {
 	}
 	r := g.enterSlowly(ctx)
 	if r != admitted {
-		g.refused[r].Add(1)
+		g.refuse(r)
 	}
 	return r
+}
+
+// refuse counts.
+func (g *gate) refuse(why refusal) {
+	g.refused[why].Add(1)
+	g.node.refused[why].Add(1)
 }
 
 // enterSlowly queues.
@@ -141,6 +149,7 @@ func (g *gate) enterSlowly(ctx context.Context) refusal {
 	n.mu.Unlock()
 	if !in {
 		g.queued.Add(1)
+		n.queued.Add(1)
 		w.timer.Reset(g.wait)
 		select {
 		case <-w.wake:

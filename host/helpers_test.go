@@ -175,3 +175,18 @@ func (h *testHost) logged(t testing.TB, text string) {
 	}
 	t.Errorf("the log never says %q", text)
 }
+
+// guestBytes is a committed guest.
+func guestBytes(t testing.TB, name string) []byte { return guests.Wasm(t, name) }
+
+// fetchQuietly sends a request whose answer does not matter.
+func fetchQuietly(ctx context.Context, url string) {
+	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		return
+	}
+	if resp, err := plainClient.Do(req); err == nil {
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -46,6 +47,7 @@ type Options struct {
 type Host struct {
 	engine engine.Engine
 	node   *node
+	memory uint64 // that the engine gives a sandbox at most
 	cache  *modcache.Cache
 	log    *zap.Logger
 	calls  []engine.Hostcall
@@ -54,9 +56,26 @@ type Host struct {
 
 	tunnels *tunnels // clients handed off, of all services
 
+	modules moduleCounts
+
 	mu       sync.Mutex
 	services map[*Service]struct{}
+	serial   uint64 // of the latest
 	closed   bool
+}
+
+// moduleCounts counts what Load got from the module cache.
+type moduleCounts struct{ cached, compiled, failed atomic.Uint64 }
+
+func (c *moduleCounts) count(hit bool, err error) {
+	switch {
+	case err != nil:
+		c.failed.Add(1)
+	case hit:
+		c.cached.Add(1)
+	default:
+		c.compiled.Add(1)
+	}
 }
 
 // ErrClosed is returned by Load after Close.
@@ -122,6 +141,7 @@ func New(o Options) (*Host, error) {
 	return &Host{
 		engine:   eng,
 		node:     newNode(nodeLimits(o, cfg.MaxInstances)),
+		memory:   cfg.MaxMemory,
 		cache:    cache,
 		log:      log,
 		calls:    abi.Hostcalls(),

@@ -14,6 +14,9 @@ type node struct {
 	waiting atomic.Int64 // changed under mu
 	ready   atomic.Int64 // length of line, changed under mu
 
+	queued  atomic.Uint64 // how many have waited
+	refused refusalCounts
+
 	mu sync.Mutex
 	// line holds the services whose next waiter lacks nothing but a place of the node's, in the order of their turns:
 	// each gets one place a turn, however many wait with it. A service that has all its own places taken is not in

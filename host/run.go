@@ -35,16 +35,7 @@ func (s *Service) Run(ctx context.Context, o RunOptions) error {
 	}
 	defer s.gate.leave()
 	client := &commandClient{}
-	request := abi.ClientRequest{
-		ID:      strings.Repeat("0", 32),
-		Method:  "GET",
-		URI:     "http://example.com/",
-		Version: abi.HTTP11,
-		Header:  commandHeader{},
-		Body:    abi.NewBody(nil),
-		Facts:   commandFacts{},
-		Client:  client,
-	}
+	request := commandRequest(client)
 	sandbox := abi.NewSandbox(&s.env, &request)
 	sandbox.Args = o.Args
 	sandbox.Env = append(append(make([]string, 0, len(s.environ)+1), s.environ...), "FASTLY_TRACE_ID="+request.ID)
@@ -64,9 +55,27 @@ func (s *Service) Run(ctx context.Context, o RunOptions) error {
 	}
 	err = inst.Call(ctx, EntryPoint)
 	sandbox.Finish()
+	usage := inst.Usage()
 	inst.Close()
 	client.readers.Wait()
-	return guestError(err)
+	if err = guestError(err); err != nil {
+		err = s.ended(err, usage, nil)
+	}
+	return err
+}
+
+// commandRequest is the request of a program that has no client.
+func commandRequest(client abi.Client) abi.ClientRequest {
+	return abi.ClientRequest{
+		ID:      strings.Repeat("0", 32),
+		Method:  "GET",
+		URI:     "http://example.com/",
+		Version: abi.HTTP11,
+		Header:  commandHeader{},
+		Body:    abi.NewBody(nil),
+		Facts:   commandFacts{},
+		Client:  client,
+	}
 }
 
 // commandClient takes the response of a program that has no client.

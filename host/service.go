@@ -29,6 +29,9 @@ type ServiceConfig struct {
 
 	// Logs takes what guests write to log endpoints; nil drops it.
 	Logs telemetry.Endpoints
+	// Warm is how many instances are made ready before the first request, on engines that keep instances; 0 means one
+	// for each CPU that Go may use, negative means none, and that a start function is not tried before the first request.
+	Warm int
 	// Output gives the standard output and error of one sandbox, on its first write; Close is called when the
 	// guest has ended. nil discards.
 	Output func(request uint64) (stdout, stderr io.WriteCloser)
@@ -54,6 +57,9 @@ type ServiceConfig struct {
 	AccessLog bool
 }
 
+// maxDynamic is how many backends the guests of a service may have defined at once.
+const maxDynamic = 1024
+
 // EntryPoint is the export that a sandbox runs.
 const EntryPoint = "_start"
 
@@ -65,6 +71,8 @@ type Service struct {
 	host     *Host
 	cfg      ServiceConfig
 	limits   Limits
+	serial   uint64
+	memory   uint64 // that a sandbox may have
 	template engine.Template
 	env      abi.Environment
 	dynamic  *backend.Registry // nil when refused
@@ -75,13 +83,15 @@ type Service struct {
 	log      *zap.Logger
 	requests atomic.Uint64
 
-	running  sync.WaitGroup // requests past the gate
-	stopping atomic.Bool    // running guests must end
-	stopped  chan struct{}  // closed with it
-	halted   sync.Once
-	missing  sync.Map            // names of hostcalls that are not available and were called
-	waiting  lives               // those of them that wait
-	told     [refusals]sometimes // that requests were refused
+	running    sync.WaitGroup // requests past the gate
+	stopping   atomic.Bool    // running guests must end
+	stopped    chan struct{}  // closed with it
+	halted     sync.Once
+	missing    sync.Map // names of hostcalls that are not available and were called
+	waiting    lives    // those of them that wait
+	endings    endings
+	slowBodies atomic.Uint64
+	told       [refusals]sometimes // that requests were refused
 }
 
 // Load compiles a program, or finds it in the module cache, and links it. wasm is not kept.
@@ -90,7 +100,8 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	if err != nil {
 		return nil, err
 	}
-	mod, _, err := h.cache.Module(ctx, h.engine, program)
+	mod, hit, err := h.cache.Module(ctx, h.engine, program)
+	h.modules.count(hit, err)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +119,12 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		limits:   cfg.Limits.withDefaults(int(h.node.limit)),
 		template: template,
 		environ:  environ(&cfg),
+		memory:   h.memory,
 		log:      h.log,
 		stopped:  make(chan struct{}),
+	}
+	if s.limits.Memory > 0 {
+		s.memory = min(s.memory, s.limits.Memory)
 	}
 	backends, err := backend.NewSet(cfg.BackendOptions, cfg.Backends...)
 	if err != nil {
@@ -125,7 +140,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	}
 	s.tunnels = newTunnels(s.limits.Tunnels, h.tunnels)
 	if !cfg.NoDynamicBackends {
-		s.dynamic = backend.NewRegistry(backend.RegistryOptions{Options: cfg.BackendOptions})
+		s.dynamic = backend.NewRegistry(backend.RegistryOptions{Options: cfg.BackendOptions, Max: maxDynamic})
 	}
 	s.gate = newGate(h.node, s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
 	s.env = abi.Environment{
@@ -153,12 +168,20 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 			s.log.Warn(message, fields...)
 		},
 	}
+	if cfg.Warm >= 0 {
+		if err := s.activate(ctx, parsed.HasStart); err != nil {
+			s.free()
+			return nil, err
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		template.Close()
+		s.free()
 		return nil, ErrClosed
 	}
+	h.serial++
+	s.serial = h.serial
 	h.services[s] = struct{}{}
 	return s, nil
 }
@@ -217,6 +240,11 @@ func (s *Service) Close(ctx context.Context) {
 	case <-ctx.Done():
 		s.halt()
 	}
+	s.free()
+}
+
+// free gives back what Load has opened.
+func (s *Service) free() {
 	s.env.Backends.Close()
 	if s.grip != nil {
 		s.grip.Close()

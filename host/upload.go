@@ -4,9 +4,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/edgewasm/wasmedge/abi"
 )
@@ -26,10 +28,11 @@ type upload struct {
 	interrupted bool
 	returned    bool // the handler is about to return: the connection is no longer ours
 	once        sync.Once
+	slow        atomic.Bool // a read took too long
 }
 
 // errUploadTimeout is a client that sends its body too slowly.
-var errUploadTimeout = errors.New("the client's body came too slowly (setting: Limits.BodyTimeout)")
+var errUploadTimeout = errors.New("the client's body came too slowly (setting: Limits.BodyTimeout, --body-timeout)")
 
 // Read implements io.Reader; one read takes Limits.BodyTimeout at most.
 func (u *upload) Read(p []byte) (int, error) {
@@ -38,7 +41,8 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.mu.Unlock()
 		return 0, abi.ErrIncomplete
 	}
-	u.control.SetReadDeadline(time.Now().Add(u.timeout)) // not every writer has deadlines
+	deadline := time.Now().Add(u.timeout)
+	u.control.SetReadDeadline(deadline) // not every writer has deadlines
 	u.reading = true
 	watched := u.watched
 	u.watched = true
@@ -51,8 +55,13 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.reading = false
 	u.mu.Unlock()
 	if err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		var slow interface{ Timeout() bool } // os.ErrDeadlineExceeded, *wire.BodyError
+		if errors.As(err, &slow) && slow.Timeout() && !time.Now().Before(deadline) {
 			err = errUploadTimeout
+			u.slow.Store(true)
+			s := u.life.service
+			s.slowBodies.Add(1)
+			s.log.Warn(err.Error(), zap.String("service", s.cfg.Name))
 		} else if err != io.EOF {
 			err = abi.ErrIncomplete
 		}

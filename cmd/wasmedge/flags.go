@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -53,6 +54,7 @@ func engineFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "rebuild", DisableDefaultText: true, Category: categoryGuest, Usage: "rebuild every sandbox instead of setting it back where that is complete"},
 		&cli.BoolFlag{Name: "no-cache", DisableDefaultText: true, Category: categoryGuest, Usage: "compile anew, keep nothing"},
 		&cli.StringFlag{Name: "max-memory", Category: categoryLimits, Value: "128MiB", Usage: "linear memory of a sandbox: `SIZE` with KiB, MiB or GiB"},
+		&cli.StringFlag{Name: "max-stack", Category: categoryLimits, Value: "1MiB", Usage: "call stack of a sandbox: `SIZE` with KiB or MiB"},
 		&cli.DurationFlag{Name: "max-cpu", Category: categoryLimits, DefaultText: "10s in serve, none in run", Usage: "computing `TIME` of a sandbox, waiting excluded; 0 means no limit"},
 		&cli.DurationFlag{Name: "timeout", Category: categoryLimits, DefaultText: "2m in serve, none in run", Usage: "wall-clock `TIME` of a sandbox"},
 		&cli.StringFlag{Name: "log-dir", Category: categoryOutput, Usage: "write each log endpoint to a file of its own in `DIR`, not to standard output; SIGUSR1 reopens the files"},
@@ -67,10 +69,13 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tls-key", Category: categoryServer, Usage: "private key of --tls-cert, a PEM `FILE`"},
 		&cli.BoolFlag{Name: "tls-self-signed", DisableDefaultText: true, Category: categoryServer, Usage: "serve HTTPS with a certificate made for this run"},
 		&cli.BoolFlag{Name: "http2", Category: categoryServer, Value: true, Usage: "offer HTTP/2 (--http2=false does not), over TLS and with prior knowledge in clear text"},
+		&cli.IntFlag{Name: "warm", Category: categoryServer, Value: runtime.GOMAXPROCS(0), DefaultText: "one for each CPU", Usage: "make `NUMBER` sandboxes ready before the first request"},
+		&cli.StringFlag{Name: "metrics-addr", Category: categoryServer, DefaultText: "off", Usage: "serve Prometheus metrics at /metrics on `IP:PORT`, such as 127.0.0.1:9090"},
 		&cli.DurationFlag{Name: "drain-timeout", Category: categoryServer, Value: 30 * time.Second, Usage: "`TIME` that requests under way get after SIGINT, SIGTERM or SIGHUP"},
 		&cli.IntFlag{Name: "max-concurrent", Category: categoryLimits, Value: 1000, Usage: "`NUMBER` of sandboxes at once; further requests wait, then get 503"},
 		&cli.IntFlag{Name: "max-queue", Category: categoryLimits, DefaultText: "four times --max-concurrent", Usage: "`NUMBER` of requests that may wait for a sandbox; 0 means none"},
 		&cli.DurationFlag{Name: "queue-timeout", Category: categoryLimits, Value: 2 * time.Second, Usage: "`TIME` that a request waits for a sandbox at most"},
+		&cli.DurationFlag{Name: "body-timeout", Category: categoryLimits, Value: time.Minute, Usage: "`TIME` that one read of the client's body may take"},
 		&cli.StringFlag{Name: "access-log", Category: categoryOutput, Value: "stdout", Usage: "one line for each request to `TARGET`: stdout or off"},
 		&cli.StringFlag{Name: "guest-output", Category: categoryOutput, Value: "prefixed", Usage: "`FORM` of the guest's standard output and error: prefixed with the request's number, or raw"},
 		&cli.BoolFlag{Name: "hide-errors", DisableDefaultText: true, Category: categoryOutput, Usage: "do not tell clients why a guest failed"},

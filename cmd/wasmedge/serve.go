@@ -53,11 +53,23 @@ func serve(o world, ctx *cli.Context) error {
 	if concurrent < 1 || concurrent > 100_000 {
 		return refuse("--max-concurrent is %d, want 1 to 100000", concurrent)
 	}
+	var metrics netip.AddrPort
+	if text := ctx.String("metrics-addr"); text != "" {
+		if metrics, err = netip.ParseAddrPort(text); err != nil {
+			return refuse("--metrics-addr is %q, want IP:PORT such as 127.0.0.1:9090", text)
+		}
+	}
+	if warm := ctx.Int("warm"); warm < 0 {
+		return refuse("--warm is %d, want 0 or more", warm)
+	}
 	if queue := ctx.Int("max-queue"); queue < 0 || queue > 1_000_000 {
 		return refuse("--max-queue is %d, want 0 to 1000000", queue)
 	}
 	if wait := ctx.Duration("queue-timeout"); wait <= 0 {
 		return refuse("--queue-timeout is %s, want more than 0; --max-queue 0 lets no request wait", wait)
+	}
+	if body := ctx.Duration("body-timeout"); body <= 0 {
+		return refuse("--body-timeout is %s, want more than 0", body)
 	}
 	drain := ctx.Duration("drain-timeout")
 	if drain < 0 {
@@ -96,11 +108,14 @@ func serve(o world, ctx *cli.Context) error {
 	}
 	listener, err := net.Listen("tcp", addr.String())
 	if err != nil {
-		var cause *os.SyscallError
-		if errors.As(err, &cause) {
-			err = cause.Err
+		return errors.Join(cannotListen(addr, err), s.close(0))
+	}
+	if metrics.IsValid() {
+		stopMetrics, err := s.serveMetrics(metrics)
+		if err != nil {
+			return errors.Join(err, listener.Close(), s.close(0))
 		}
-		return errors.Join(fmt.Errorf("cannot listen on %s: %w", addr, err), s.close(0))
+		defer stopMetrics()
 	}
 	server := &wire.Server{
 		Handler: svc,
@@ -119,6 +134,15 @@ func serve(o world, ctx *cli.Context) error {
 		err = nil
 	}
 	return errors.Join(err, s.close(drain))
+}
+
+// cannotListen says why in few words.
+func cannotListen(addr netip.AddrPort, err error) error {
+	var cause *os.SyscallError
+	if errors.As(err, &cause) {
+		err = cause.Err
+	}
+	return fmt.Errorf("cannot listen on %s: %w", addr, err)
 }
 
 // tlsConfig is nil for clear text.

@@ -63,6 +63,12 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if cfg.MaxMemory < pageSize || cfg.MaxMemory > 4<<30 {
 		return refuse("--max-memory is %s, want 64 KiB to 4 GiB", sizeText(cfg.MaxMemory))
 	}
+	if cfg.MaxStack, err = parseSize(ctx.String("max-stack")); err != nil {
+		return refuse("--max-stack: %v", err)
+	}
+	if cfg.MaxStack < 64<<10 || cfg.MaxStack > 256<<20 {
+		return refuse("--max-stack is %s, want 64 KiB to 256 MiB", sizeText(cfg.MaxStack))
+	}
 	switch kind, _, _ := strings.Cut(ctx.String("profile"), ","); kind {
 	case "":
 	case "perfmap":
@@ -100,6 +106,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	}
 
 	s.conf.Name = stem(input)
+	if s.conf.Warm = ctx.Int("warm"); s.conf.Warm == 0 {
+		s.conf.Warm = -1 // also where there is no such flag
+	}
 	s.conf.Limits = host.Limits{Memory: cfg.MaxMemory, Concurrent: concurrent, CPU: ctx.Duration("max-cpu"), Wall: ctx.Duration("timeout")}
 	if ctx.IsSet("max-cpu") && s.conf.Limits.CPU == 0 {
 		s.conf.Limits.CPU = -1
@@ -110,6 +119,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 		}
 	}
 	s.conf.Limits.QueueWait = ctx.Duration("queue-timeout")
+	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
 		return nil, err
 	}

@@ -209,6 +209,31 @@ type Engine interface {
 	Close() error
 }
 
+// Pooled is an Engine that tells how full its pool is.
+type Pooled interface{ Pool() PoolStats }
+
+// PoolStats is how full an engine's pool is. Each instance has one slot for itself, its memory, its stack and each of its
+// tables.
+type PoolStats struct {
+	Instances, MaxInstances     int    // slots taken, parked instances included
+	Parked                      int    // instances that were set back and wait for the next request of their template
+	ParkedBytes, MaxParkedBytes uint64 // of memory that parked instances have written to and hold
+	Computing                   int    // guests that compute at this moment
+}
+
+// Warmer is a Template that can make instances ahead of requests.
+type Warmer interface {
+	// Warm sees to it that n instances are parked, or as many as there is room for, and tells how many it has made. A
+	// template whose instances are not kept for the next request makes none.
+	Warm(n int) (made int, err error)
+}
+
+// Starter is an Instance that can run its start function alone.
+type Starter interface {
+	// Start runs the start function, if the module has one and it has not run. Errors are those of Instance.Call.
+	Start(ctx context.Context) error
+}
+
 // Module is compiled code, not yet linked.
 type Module interface {
 	Imports() []Import

@@ -71,6 +71,12 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 			s.destroy()
 		}
 	}
+	return t.fresh(cfg, memory, elements)
+}
+
+// fresh is Instantiate with a new instance.
+func (t *template) fresh(cfg engine.InstanceConfig, memory uint64, elements uint32) (engine.Instance, error) {
+	e := t.engine
 	if !t.refs.acquire() {
 		return nil, errTemplateClosed
 	}

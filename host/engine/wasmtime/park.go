@@ -71,6 +71,7 @@ type lot struct {
 type parking struct {
 	slots  []*slot // newest last
 	least  int     // how many were here at any time since the last sweep
+	keep   int     // how many stay although nobody needs them (Warm)
 	closed bool
 }
 
@@ -206,7 +207,7 @@ func (l *lot) sweep() {
 	var surplus []*slot
 	for t := range l.templates {
 		p := &t.parking
-		surplus = append(surplus, p.slots[:(p.least+1)/2]...)
+		surplus = append(surplus, p.slots[:p.surplus()]...)
 		p.least = len(p.slots)
 	}
 	l.arm()
@@ -225,6 +226,15 @@ func (l *lot) sweep() {
 		destroyAll(part)
 		l.leaving.RUnlock()
 	}
+}
+
+// surplus is how many of the slots, from the oldest on, nobody needs.
+func (p *parking) surplus() int {
+	n := (p.least + 1) / 2
+	for n > 0 && len(p.slots)-n < p.keep && p.slots[n-1].resident <= maxKept {
+		n--
+	}
+	return n
 }
 
 func destroyAll(list []*slot) {
