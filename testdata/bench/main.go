@@ -32,6 +32,10 @@ func main() {
 		serveNative(os.Args[2])
 		return
 	}
+	if len(os.Args) > 1 && (os.Args[1] == "origin" || os.Args[1] == "proxy") {
+		serveHandler(os.Args[1:])
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "costs" {
 		if err := measureCosts(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -84,6 +88,7 @@ func run(ctx context.Context, o options) error {
 		{"looking for other servers", b.findPeers},
 		{"measuring throughput", b.measureThroughput},
 		{"measuring throughput over connections", b.measureConnections},
+		{"measuring proxies", b.measureProxies},
 		{"measuring sandboxes", b.runCosts},
 		{"running the Go benchmarks", b.goBenchmarks},
 	} {

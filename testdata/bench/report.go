@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,7 @@ func (b *bench) report(ctx context.Context) string {
 	for _, l := range b.loads {
 		b.reportLoad(&t, l)
 	}
+	b.reportProxies(&t)
 	if len(b.connections) > 0 {
 		say("## Requests per second as connections grow (hello)\n\n![](benchmarks/connections.svg)\n")
 	}
@@ -79,7 +81,7 @@ func (b *bench) report(ctx context.Context) string {
 		say("counts the allocations of client and server together, the client's being none.\n\n```\n%s```\n", b.goBench)
 	}
 	say("## Raw rows\n")
-	for _, l := range b.loads {
+	for _, l := range slices.Concat(b.loads, b.proxies) {
 		if len(l.rows) == 0 {
 			continue
 		}
@@ -121,17 +123,19 @@ func (b *bench) machine(ctx context.Context) [][2]string {
 	return lines
 }
 
-func (b *bench) reportLoad(t *strings.Builder, l *load) {
+func (b *bench) reportLoad(t io.Writer, l *load) {
 	if len(l.rows) == 0 {
 		return
 	}
 	what := map[string]string{
-		"hello":     "a status, a header and a line of text",
-		"transform": fmt.Sprintf("%.0f kB of JSON in, its summary as JSON out", float64(len(l.body))/1000),
-		"primes":    "the primes below 30000 are counted: computing alone",
+		"hello":       "a status, a header and a line of text",
+		"transform":   fmt.Sprintf("%.0f kB of JSON in, its summary as JSON out", float64(len(l.body))/1000),
+		"proxy-small": fmt.Sprintf("a request is passed on, the answer of %d bytes streamed back", smallAnswer),
+		"proxy-large": fmt.Sprintf("a request is passed on, the answer of %d kB streamed back", largeAnswer>>10),
+		"primes":      "the primes below 30000 are counted: computing alone",
 	}[l.name]
 	fmt.Fprintf(t, "## %s: %s\n\n", l.name, what)
-	t.WriteString("| server | requests/s | range | of native | of workerd | p50 | p99 | CPU/request | page faults/request | RSS |\n|---|---:|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	io.WriteString(t, "| server | requests/s | range | of native | of workerd | p50 | p99 | CPU/request | page faults/request | RSS |\n|---|---:|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	rps := func(server string) float64 {
 		return median(l.rows, server, func(r row) float64 { return r.rps })
 	}
@@ -156,7 +160,7 @@ func (b *bench) reportLoad(t *strings.Builder, l *load) {
 			d(func(r row) time.Duration { return r.p50 }), d(func(r row) time.Duration { return r.p99 }), d(func(r row) time.Duration { return r.cpu }),
 			median(mine, s.name, func(r row) float64 { return r.faults }), median(mine, s.name, func(r row) float64 { return float64(r.rss) })/1024)
 	}
-	t.WriteString("\n")
+	io.WriteString(t, "\n")
 }
 
 func (b *bench) reportCosts(t *strings.Builder) {

@@ -28,6 +28,7 @@ type bench struct {
 	peer      map[string]string // name -> program
 
 	loads       []*load
+	proxies     []*load
 	connections []series
 	costs       costs
 	goBench     string

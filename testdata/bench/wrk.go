@@ -27,8 +27,11 @@ type row struct {
 	failed   int           // answers other than 2xx and 3xx, broken connections
 }
 
-func (b *bench) measureThroughput(ctx context.Context) error {
-	for _, l := range b.loads {
+func (b *bench) measureThroughput(ctx context.Context) error { return b.measure(ctx, b.loads) }
+
+// measure runs every server of every workload, in rounds.
+func (b *bench) measure(ctx context.Context, loads []*load) error {
+	for _, l := range loads {
 		for round := range b.rounds {
 			// Every other round goes backwards, so that nobody always follows the same neighbour.
 			servers := slices.Clone(l.servers)
