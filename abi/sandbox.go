@@ -139,11 +139,11 @@ type Sandbox struct {
 	exchanges int // requests sent to backends
 
 	clients  []clientHandle
+	unread   *Body // the client's, which the guest has closed before it answered
 	buffered int64 // bytes that bodies may still take
 	missing  []string
 	notify   chan struct{} // capacity 1: a waiting select should look again
 	wakeFn   func()
-	unread   *Body // the client's, which the guest has closed before it answered
 	names    []string // scratch for names_get
 }
 
@@ -204,11 +204,11 @@ func (s *Sandbox) Finish() {
 	}
 	clear(s.dynamic)
 	s.exchanges = 0
+	s.dropUnread()
 	if s.client != nil && s.client.Body != nil && s.client.reqHandle == 0 {
 		s.client.Body.drop()
 	}
 	s.requests.reset()
-	s.dropUnread()
 	s.responses.reset()
 	s.items.reset()
 	s.endpoints.reset()
