@@ -61,7 +61,7 @@ var protectedFields = map[string]bool{
 // reqRedirect is redirect_to_websocket_proxy and redirect_to_grip_proxy(backend, backend_len): the client's request as it
 // came is handed to the backend, directly or by way of the GRIP proxy. It does not wait, and counts as the response.
 // Inval: no such backend. Error: a final response was sent already, or there is no client. Unsupported: the client is
-// none that could be handed off.
+// none that could be handed off, or WebSockets are switched off.
 func reqRedirect(grip bool) handler {
 	return func(s *Sandbox, m engine.Memory, a args) Status {
 		return s.handOff(m, nil, a.u32(0), a.u32(1), grip)
@@ -92,7 +92,7 @@ func (s *Sandbox) handOff(m engine.Memory, r *Request, ptr, n uint32, grip bool)
 		return Error
 	}
 	client, ok := c.Client.(HandOffClient)
-	if !ok {
+	if !ok || s.env.NoWebSockets && !grip {
 		return Unsupported
 	}
 	h := &HandOff{GRIP: grip, Name: name, Backend: to, Method: c.Method, URI: c.URI, Release: func() {}}

@@ -142,6 +142,10 @@ func TestHandOffsThatAreRefused(t *testing.T) {
 	g.sandbox.client.Client = struct{ Client }{g.client} // cannot be handed off
 	p, n = g.put(textA, "origin")
 	g.want(Unsupported, "http_req.redirect_to_websocket_proxy", p, n)
+	g.sandbox.client.Client = g.client
+	g.sandbox.env.NoWebSockets = true
+	g.want(Unsupported, "http_req.redirect_to_websocket_proxy", p, n)
+	g.ok("http_req.redirect_to_grip_proxy", p, n)
 	g.sandbox.client = nil
 	g.want(Error, "http_req.redirect_to_websocket_proxy", p, n)
 }

@@ -16,6 +16,8 @@ type Environment struct {
 	ConfigStores ConfigStores
 	// ServiceID is the service that the guest is, by its ID; on_behalf_of accepts no other.
 	ServiceID string
+	// NoWebSockets answers Unsupported to guests that hand a WebSocket to a backend.
+	NoWebSockets bool
 	// FastlyKeys are the values of the fastly-key request header that fastly_key_is_valid accepts.
 	FastlyKeys []string
 	// Backends are the service's origins; nil is none.

@@ -34,7 +34,7 @@ func (x *exchange) HandOff(h *abi.HandOff) {
 }
 
 // errTooManyTunnels is why a client that was handed off is refused.
-var errTooManyTunnels = errors.New("too many clients are handed off already (settings: Limits.Tunnels, Options.MaxTunnels)")
+var errTooManyTunnels = errors.New("too many clients are handed off already (settings: Limits.Tunnels, Options.MaxTunnels, --max-tunnels)")
 
 // serveHandOff lets client and origin talk, for a guest that may have ended or not.
 func (x *exchange) serveHandOff(h *abi.HandOff) {

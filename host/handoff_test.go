@@ -149,7 +149,7 @@ func fronts(t testing.TB, handler http.Handler) map[string]struct {
 	secure := func(s *wire.Server) { s.TLS = &wire.TLSConfig{} }
 	tlsAddr := listen(t, handler, secure)
 	plainAddr := listen(t, handler, nil)
-	h2, h2c := newConnectTransport(insecure), newConnectTransport(nil)
+	h2, h2c := newConnectTransport(insecure.Clone()), newConnectTransport(nil)
 	h1 := &http.Transport{TLSClientConfig: insecure}
 	t.Cleanup(func() {
 		h2.close()

@@ -9,7 +9,7 @@ import (
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-// Backends and FastlyKeys, and the name and service ID where the manifest has them.
+// Backends, GRIPProxy, NoWebSockets and FastlyKeys, and the name and service ID where the manifest has them.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -29,11 +29,21 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	for i := range m.LocalServer.Backends {
 		c.Backends = append(c.Backends, backend.FromManifest(&m.LocalServer.Backends[i]))
 	}
+	c.NoWebSockets = !m.LocalServer.WebsocketPassthrough
+	c.GRIPProxy = nil
+	if p := m.LocalServer.Pushpin; p.Enable {
+		c.GRIPProxy = LocalGRIPProxy(p.ProxyPort)
+	}
 	c.FastlyKeys = nil
 	for i := range m.LocalServer.FakeValidFastlyKeys {
 		c.FastlyKeys = append(c.FastlyKeys, string(m.LocalServer.FakeValidFastlyKeys[i].Reveal()))
 	}
 	return nil
+}
+
+// LocalGRIPProxy is a GRIP proxy such as Pushpin that runs on this machine.
+func LocalGRIPProxy(port uint16) *backend.Config {
+	return &backend.Config{Name: "the GRIP proxy", Host: "127.0.0.1", Port: port}
 }
 
 func openConfigStore(s *manifest.ConfigStore) (*configstore.Store, error) {

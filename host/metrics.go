@@ -42,6 +42,7 @@ func (st *Stats) metrics() []telemetry.Metric {
 	var l metricList
 	l.gauge("engine_info", "The engine in use.", 1, telemetry.Label{Name: "engine", Value: st.Engine})
 	l.sandboxes("host_", "of all services", st.Sandboxes)
+	l.tunnels("host_", "of all services", st.Tunnels)
 	if st.Pool.MaxInstances > 0 {
 		l.gauge("engine_instances", "Slots of the engine's pool that are taken, each with its memory, stack and tables.", st.Pool.Instances)
 		l.gauge("engine_instances_limit", "Slots of the engine's pool.", st.Pool.MaxInstances)
@@ -87,9 +88,23 @@ func (l *metricList) sandboxes(prefix, of string, s SandboxStats) {
 	}
 }
 
+// tunnels adds the clients that were handed off.
+func (l *metricList) tunnels(prefix, of string, t TunnelStats) {
+	l.gauge(prefix+"tunnels", "Clients that are handed off to an origin, "+of+".", t.Open)
+	l.gauge(prefix+"tunnels_limit", "Clients that may be handed off at once, "+of+".", t.Limit)
+	l.counter(prefix+"tunnels_opened_total", "Clients that were handed off, "+of+".", t.Opened)
+	l.counter(prefix+"tunnels_refused_total", "Clients that were not handed off because there were too many, "+of+".", t.Refused)
+	l.counter(prefix+"tunnels_failed_total", "Clients that were handed off to an origin which gave no answer, "+of+".", t.Failed)
+	l.counter(prefix+"tunnels_ended_total", "WebSockets that a limit or the shutdown ended, "+of+".", t.Ended)
+	l.counter(prefix+"websockets_total", "WebSockets that were opened, "+of+".", t.Switched)
+	l.counter(prefix+"websocket_sent_bytes_total", "Bytes that went to clients through WebSockets, "+of+".", t.Sent)
+	l.counter(prefix+"websocket_received_bytes_total", "Bytes that came from clients through WebSockets, "+of+".", t.Received)
+}
+
 func (l *metricList) service(s *ServiceStats) {
 	l.counter("service_requests_total", "Requests that arrived.", s.Requests)
 	l.sandboxes("service_", "of the service", s.Sandboxes)
+	l.tunnels("service_", "of the service", s.Tunnels)
 	l.gauge("service_memory_limit_bytes", "Linear memory that a sandbox may have.", int(s.Memory))
 	for _, c := range causes {
 		l.counter("service_ended_total", "Guests that did not end well, by cause; cpu, wall, memory, stack, body and start are limits.", s.Ended[c],

@@ -46,6 +46,8 @@ type ServiceConfig struct {
 	// GRIPProxy is the GRIP proxy, such as Pushpin, that requests are handed to which the program sends by way of one;
 	// the field pushpin-route tells it the backend's name. nil: the named backend itself is such a proxy.
 	GRIPProxy *backend.Config
+	// NoWebSockets lets the program not hand WebSockets to backends.
+	NoWebSockets bool
 	// FastlyKeys are the values of the fastly-key request header that count as valid.
 	FastlyKeys []string
 	// UnknownImports says what happens to imports that are not in the ABI.
@@ -147,6 +149,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
 		ServiceID:    cfg.ID,
+		NoWebSockets: cfg.NoWebSockets,
 		FastlyKeys:   cfg.FastlyKeys,
 		Chain:        h.newChain(&cfg),
 		Backends:     backends,

@@ -14,6 +14,7 @@ import (
 type Stats struct {
 	Engine    string       // its name
 	Sandboxes SandboxStats // of all services
+	Tunnels   TunnelStats  // of all services
 	// Pool is the engine's pool of instances; the zero value when the engine does not tell.
 	Pool engine.PoolStats
 	// Modules counts what Load got from the module cache and what had to be compiled.
@@ -64,6 +65,7 @@ type ServiceStats struct {
 	Serial    uint64 // which of its host's services it is, in the order of Load
 	Requests  uint64 // that arrived, refused ones included
 	Sandboxes SandboxStats
+	Tunnels   TunnelStats
 	// Ended counts the guests that did not end well, by cause. Causes that did not occur are there, too.
 	Ended map[Cause]uint64
 	// SlowBodies counts bodies of clients that took longer than Limits.BodyTimeout for one read.
@@ -86,6 +88,7 @@ func (h *Host) Stats() Stats {
 	st := Stats{
 		Engine:    h.engine.Name(),
 		Sandboxes: h.node.stats(),
+		Tunnels:   h.tunnels.stats(),
 		Modules:   ModuleStats{Cached: h.modules.cached.Load(), Compiled: h.modules.compiled.Load(), Failed: h.modules.failed.Load()},
 	}
 	if p, ok := h.engine.(engine.Pooled); ok {
@@ -115,6 +118,7 @@ func (s *Service) Stats() ServiceStats {
 		Serial:     s.serial,
 		Requests:   s.requests.Load(),
 		Sandboxes:  s.gate.stats(),
+		Tunnels:    s.tunnels.stats(),
 		Ended:      make(map[Cause]uint64, len(causes)),
 		SlowBodies: s.slowBodies.Load(),
 		Memory:     s.memory,

@@ -13,9 +13,9 @@ import (
 
 // Why a tunnel was ended before its two ends did.
 var (
-	errTunnelIdle  = errors.New("nothing passed for longer than allowed (setting: Limits.TunnelIdle)")
-	errTunnelTime  = errors.New("it lasted longer than allowed (setting: Limits.TunnelTime)")
-	errTunnelBytes = errors.New("more passed than allowed (setting: Limits.TunnelBytes)")
+	errTunnelIdle  = errors.New("nothing passed for longer than allowed (setting: Limits.TunnelIdle, --tunnel-idle)")
+	errTunnelTime  = errors.New("it lasted longer than allowed (setting: Limits.TunnelTime, --tunnel-time)")
+	errTunnelBytes = errors.New("more passed than allowed (setting: Limits.TunnelBytes, --tunnel-bytes)")
 )
 
 // TunnelStats counts the clients that guests have handed off: WebSockets and what goes by way of a GRIP proxy.

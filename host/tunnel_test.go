@@ -284,7 +284,7 @@ func TestTooManyTunnelsAreRefused(t *testing.T) {
 	origin := rawOrigin(t, rawEcho)
 	eachEngine(t, func(t *testing.T, h *testHost) {
 		calm(t)
-		service := load(t, h, "rust/handoff", ServiceConfig{Backends: []backend.Config{origin}, Limits: Limits{Tunnels: 1}})
+		service := load(t, h, "rust/handoff", ServiceConfig{Name: "few", Backends: []backend.Config{origin}, Limits: Limits{Tunnels: 1}})
 		front := listen(t, service, nil)
 		c := rawHandshake(t, front, handshake, false)
 		if resp := c.response(t); resp.StatusCode != 101 {
@@ -293,6 +293,16 @@ func TestTooManyTunnelsAreRefused(t *testing.T) {
 		c2 := rawHandshake(t, front, handshake, false)
 		if resp := c2.response(t); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+		}
+		w := httptest.NewRecorder()
+		h.MetricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		for _, name := range []string{"service_tunnels", "service_tunnels_limit", "service_tunnels_refused_total", "service_websockets_total"} {
+			if want := "wasmedge_" + name + `{nth="1",service="few",version="0"} 1`; !strings.Contains(w.Body.String(), want) {
+				t.Errorf("the metrics lack %s", want)
+			}
+		}
+		if st := h.Stats(); st.Tunnels.Open != 1 || service.Stats().Tunnels.Open != 1 {
+			t.Errorf("%+v", st.Tunnels)
 		}
 		c.Close()
 		eventually(t, "the tunnel is closed", func() bool { return service.Tunnels().Open == 0 })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wire"
+	_ "github.com/edgewasm/wasmedge/host/wire/xconnect" // WebSockets over HTTP/2
 )
 
 func serveCommand(o world) *cli.Command {
@@ -67,6 +68,14 @@ func serve(o world, ctx *cli.Context) error {
 	}
 	if wait := ctx.Duration("queue-timeout"); wait <= 0 {
 		return refuse("--queue-timeout is %s, want more than 0; --max-queue 0 lets no request wait", wait)
+	}
+	if n := ctx.Int("max-tunnels"); n < 1 || n > 1_000_000 {
+		return refuse("--max-tunnels is %d, want 1 to 1000000", n)
+	}
+	for _, flag := range []string{"tunnel-idle", "tunnel-time"} {
+		if d := ctx.Duration(flag); d < 0 {
+			return refuse("--%s is %s, want 0 or more", flag, d)
+		}
 	}
 	if body := ctx.Duration("body-timeout"); body <= 0 {
 		return refuse("--body-timeout is %s, want more than 0", body)

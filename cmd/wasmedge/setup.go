@@ -93,8 +93,6 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	}
 	if port := ctx.Uint("local-pushpin-proxy-port"); port > 65535 {
 		return refuse("--local-pushpin-proxy-port is %d, want a port up to 65535", port)
-	} else if port > 0 {
-		s.log.Warn("--local-pushpin-proxy-port has no effect: GRIP hand-off is not available yet")
 	}
 	if ctx.Bool("adapt") {
 		s.log.Debug("--adapt has no effect: core modules run as they are")
@@ -123,6 +121,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if err := s.readManifest(ctx.String("config")); err != nil {
 		return nil, err
 	}
+	if err := s.setTunnels(ctx); err != nil {
+		return refuse("%v", err)
+	}
 	if err := s.addBackends(ctx.StringSlice("backend")); err != nil {
 		return refuse("--backend: %v", err)
 	}
@@ -131,6 +132,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	}
 	cfg.NoReset = ctx.Bool("rebuild")
 	s.host, err = host.New(host.Options{
+		MaxTunnels:   s.conf.Limits.Tunnels, // there is one service
 		Engine:       ctx.String("engine"),
 		EngineConfig: cfg,
 		Queue:        s.conf.Limits.Queue, // there is one service
@@ -143,6 +145,32 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 		return nil, err
 	}
 	return s, nil
+}
+
+// setTunnels takes over what the flags say of clients that are handed off.
+func (s *session) setTunnels(ctx *cli.Context) error {
+	if port := ctx.Uint("local-pushpin-proxy-port"); port > 0 {
+		s.conf.GRIPProxy = host.LocalGRIPProxy(uint16(port))
+	}
+	if !ctx.Bool("enable-local-websocket-passthrough") {
+		s.conf.NoWebSockets = true
+	}
+	l := &s.conf.Limits
+	l.Tunnels = ctx.Int("max-tunnels") // these are flags of serve alone
+	if l.TunnelIdle = ctx.Duration("tunnel-idle"); l.TunnelIdle == 0 {
+		l.TunnelIdle = -1
+	}
+	if l.TunnelTime = ctx.Duration("tunnel-time"); l.TunnelTime == 0 {
+		l.TunnelTime = -1
+	}
+	if text := ctx.String("tunnel-bytes"); text != "" {
+		n, err := parseSize(text)
+		if err != nil || n < 1 || n > 1<<62 {
+			return fmt.Errorf("--tunnel-bytes is %q, want a size such as 512MiB", text)
+		}
+		l.TunnelBytes = int64(n)
+	}
+	return nil
 }
 
 // readManifest takes from the manifest what a service needs.
