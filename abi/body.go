@@ -416,7 +416,7 @@ func (b *Body) CopyTo(ctx context.Context, w io.Writer, flush func() error) erro
 	}
 }
 
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 // hasData reports whether CopyTo can go on without waiting, as far as is known.
 func (b *Body) hasData() bool {

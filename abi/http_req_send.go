@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 
+	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 )
 
@@ -51,37 +52,42 @@ func reqSendV2(s *Sandbox, m engine.Memory, a args) Status {
 }
 
 func (s *Sandbox) send(m engine.Memory, a args, d errorDetail, o responseHandles) Status {
-	p, st := s.begin(m, a, false)
+	to, r, b, st := s.prepare(m, a, false)
 	if st != OK {
 		if st == Inval {
 			d.put(errNoBackend)
 		}
 		return st
 	}
-	if !s.await(p) {
-		p.drop()
-		return Error
-	}
-	return s.deliver(p, d, o)
+	return s.deliver(s.sendNow(to, r, b), d, o)
 }
 
 // begin starts the exchange that the first four arguments of a send call name.
 func (s *Sandbox) begin(m engine.Memory, a args, streaming bool) (*pendingRequest, Status) {
+	to, r, b, st := s.prepare(m, a, streaming)
+	if st != OK {
+		return nil, st
+	}
+	return s.startRequest(to, r, b), OK
+}
+
+// prepare takes what the first four arguments of a send call name.
+func (s *Sandbox) prepare(m engine.Memory, a args, streaming bool) (*backend.Backend, *Request, *Body, Status) {
 	if s.exchanges >= s.env.maxExchanges() {
 		s.warn("the guest has sent more requests to backends than it may (setting: Limits.BackendRequests)", nil)
-		return nil, LimitExceeded
+		return nil, nil, nil, LimitExceeded
 	}
 	r, b, st := s.takeRequest(a.u32(0), a.u32(1), streaming)
 	if st != OK {
-		return nil, st
+		return nil, nil, nil, st
 	}
 	to, st := s.backendNamed(m, a.u32(2), a.u32(3))
 	if st != OK {
 		b.Abandon(ErrReaderGone)
-		return nil, st
+		return nil, nil, nil, st
 	}
 	s.exchanges++
-	return s.startRequest(to, r, b), OK
+	return to, r, b, OK
 }
 
 // await waits for an exchange's head; false when the guest must end.

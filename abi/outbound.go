@@ -184,6 +184,30 @@ func (s *Sandbox) startRequest(to *backend.Backend, r *Request, b *Body) *pendin
 	return p
 }
 
+// sendNow sends on the guest's own goroutine and waits for the head. Nothing but the exchange's end refers to the sandbox
+// afterwards.
+func (s *Sandbox) sendNow(to *backend.Backend, r *Request, b *Body) *pendingRequest {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p := &pendingRequest{cancel: cancel}
+	s.mark(r)
+	life := s.ctx()
+	stop := afterFunc(life, func() { cancel(context.Cause(life)) })
+	p.resp, p.err = to.Send(ctx, outbound(r, b))
+	stop()
+	if p.err != nil {
+		cancel(nil)
+	}
+	return p
+}
+
+// afterFunc is context.AfterFunc without a channel, where the context can do that.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if c, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return c.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
+}
+
 // mark tells origins, and this host should the request come back, which services it has passed. The marks are those of
 // the client's request, whatever the guest made of them: a request of the guest's own continues the chain as well.
 func (s *Sandbox) mark(r *Request) {
