@@ -24,6 +24,8 @@ func (it *item) ready(s *Sandbox) bool {
 	switch {
 	case it.pending != nil:
 		return it.pending.finished()
+	case it.next != nil:
+		return it.next.await(s)
 	case it.body.isStreaming():
 		return it.body.writable()
 	}

@@ -56,6 +56,9 @@ var httpDownstreamCalls = calls{
 	"downstream_tls_ja4":                       {fn: of(tlsJA4)},
 	"downstream_compliance_region":             {fn: of(complianceRegion)},
 	"fastly_key_is_valid":                      {fn: of(fastlyKeyIsValid)},
+	"next_request":                             {fn: nextRequestPromise},
+	"next_request_wait":                        {fn: nextRequestWait, ready: nextRequestReady},
+	"next_request_abandon":                     {fn: nextRequestAbandon},
 	"downstream_visits_this_service":           {fn: current(visitsThisService)},
 	"downstream_visits_this_pop":               {fn: current(visitsThisPop)},
 

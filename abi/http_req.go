@@ -70,11 +70,17 @@ func reqBodyDownstreamGet(s *Sandbox, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	c := s.client
-	if c == nil {
+	if s.client == nil {
 		return Error
 	}
+	return s.clientHandles(reqOut, bodyOut)
+}
+
+// clientHandles gives the handles of the present client request.
+func (s *Sandbox) clientHandles(reqOut, bodyOut outU32) Status {
+	c := s.client
 	if c.reqHandle == 0 {
+		var st Status
 		r := &Request{Method: c.Method, URI: c.URI, Version: c.Version, client: c}
 		if c.reqHandle, st = s.requests.add(r); st != OK {
 			return st

@@ -125,6 +125,9 @@ func (c *ClientRequest) fields(l *httpfield.List) {
 type Sandbox struct {
 	// System is the guest's WASI world; the host sets it up before the run.
 	wasi.System
+	// Arrivals gives the sandbox further client requests when the guest asks; the host may set it before the run. nil
+	// gives none.
+	Arrivals Arrivals
 
 	env    *Environment
 	client *ClientRequest
@@ -141,8 +144,9 @@ type Sandbox struct {
 	exchanges int // requests sent to backends
 
 	clients  []clientHandle
-	unread   *Body // the client's, which the guest has closed before it answered
-	buffered int64 // bytes that bodies may still take
+	next     *nextRequest // the promise there may be
+	unread   *Body        // the client's, which the guest has closed before it answered
+	buffered int64        // bytes that bodies may still take
 	missing  []string
 	notify   chan struct{} // capacity 1: a waiting select should look again
 	wakeFn   func()
@@ -153,6 +157,7 @@ type Sandbox struct {
 type item struct {
 	body    *Body
 	pending *pendingRequest
+	next    *nextRequest
 }
 
 // clientHandle remembers which request handles were client requests: their metadata stays readable after the
@@ -195,6 +200,8 @@ func (s *Sandbox) Finish() {
 		switch {
 		case it.pending != nil:
 			it.pending.drop()
+		case it.next != nil:
+			it.next.cancel()
 		case it.body.isStreaming():
 			it.body.finish(ErrIncomplete)
 		default:
@@ -206,10 +213,7 @@ func (s *Sandbox) Finish() {
 	}
 	clear(s.dynamic)
 	s.exchanges = 0
-	s.dropUnread()
-	if s.client != nil && s.client.Body != nil && s.client.reqHandle == 0 {
-		s.client.Body.drop()
-	}
+	s.leaveClient()
 	s.requests.reset()
 	s.responses.reset()
 	s.items.reset()
@@ -218,6 +222,7 @@ func (s *Sandbox) Finish() {
 	clear(s.clients)
 	s.clients = s.clients[:0]
 	s.missing = s.missing[:0]
+	s.Arrivals, s.next = nil, nil
 	s.env, s.client, s.caller, s.fault = nil, nil, nil, nil
 	s.System.Reset()
 	select {

@@ -57,7 +57,6 @@ var missingReasons = map[string]string{
 	"fastly_erl":              "rate limiting is not built yet",
 	"fastly_geo":              "geolocation is not built yet",
 	"fastly_http_cache":       "the cache is not built yet",
-	"fastly_http_downstream":  "reusable sandboxes are not built yet",
 	"fastly_http_req":         "request inspection is not built yet",
 	"fastly_image_optimizer":  "the image optimiser is not built yet",
 	"fastly_kv_store":         "KV stores are not built yet",

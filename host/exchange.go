@@ -21,7 +21,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/wire"
 )
 
-// exchange is one client request and its sandbox.
+// exchange is one client request.
 //
 // Where the engine can hand a running guest over, the server's goroutine runs the guest itself and writes the
 // response afterwards; most guests end right after they have sent it. A guest that waits or computes on with a
@@ -34,30 +34,26 @@ type exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	client  abi.ClientRequest
-	sandbox abi.Sandbox
-	inst    engine.Instance
-	output  output
-
-	life life // the guest's context
+	box     *sandbox // that serves it
 
 	// What the guest has sent. wake (capacity 1) tells the server's goroutine to look.
 	mu    sync.Mutex
 	hints []httpfield.List
 	resp  *abi.Response
 	body  *abi.Body
-	apart bool // the guest has a goroutine of its own
 	// promise, once set, says that the response comes by itself; calling it makes that soon. gone says that nobody
 	// waits for it any more.
-	promise func()
-	gone    bool
-	handOff *abi.HandOff  // once set, the host answers in the guest's place
-	wake    chan struct{} // serves all requests of the exchange
+	promise    func()
+	gone       bool
+	handOff    *abi.HandOff  // once set, the host answers in the guest's place
+	turnedDown bool          // by the sandbox that it was offered to
+	wake       chan struct{} // serves all requests of the exchange
 
-	// How the guest ended: set when ended is closed, or, with nil for ended, when Call has returned.
+	// How the guest ended, or went on to another request: set when ended is closed, or, with nil for ended, when Call
+	// has returned.
 	ended   chan struct{}
 	err     error
 	usage   engine.Usage
-	began   time.Time
 	runtime time.Duration
 
 	upload *upload      // the client's body; nil when it has none
@@ -67,9 +63,8 @@ type exchange struct {
 
 	facts    facts
 	traceID  string
-	environ  []string
 	entered  bool // passed the gate
-	reusable bool // nothing outside can refer to the exchange once it is done
+	reusable bool // nothing outside can refer to the exchange or its sandbox once it is done
 }
 
 // maxHints bounds the interim responses that wait for the client.
@@ -79,7 +74,7 @@ const maxHints = 256
 // without waiting.
 const heldResponse = 64 << 10
 
-// ServeHTTP runs the program once for r in a fresh sandbox.
+// ServeHTTP runs the program once for r, in a fresh sandbox or in one whose guest has asked for another request.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(s, w, r)
 	x.left.Store(1)
@@ -93,8 +88,16 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.entered = true
 	s.running.Add(1)
-	if err := x.begin(); err != nil {
-		x.sandbox.Finish()
+	if s.offer(x) {
+		if x.answered() {
+			return
+		}
+		x.ended, x.turnedDown = nil, false
+	} else {
+		x.describeClient()
+	}
+	b, err := s.newSandbox(x)
+	if err != nil {
 		s.gate.leave()
 		if errors.Is(err, engine.ErrNoSlot) {
 			s.gate.refuse(enginesLack)
@@ -105,70 +108,41 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.fail(http.StatusInternalServerError, x.err)
 		return
 	}
-	x.began = time.Now()
 	if s.host.engine.Suspends() {
-		err := x.inst.Call(&x.life, EntryPoint)
+		err := b.inst.Call(&b.life, EntryPoint)
 		if err != engine.ErrSuspended {
-			x.conclude(err)
+			b.conclude(err)
 			// A small response goes out first. A long one must not keep the sandbox's place.
 			if x.promise == nil && x.handOff == nil && (x.body == nil || x.body.Held(heldResponse)) {
-				defer x.clear()
+				defer b.clear()
 			} else {
-				x.clear()
+				b.clear()
 			}
 			x.answer()
 			return
 		}
-		x.split(x.inst.Resume)
+		b.split(b.inst.Resume)
 	} else {
-		x.split(func(ctx context.Context) error { return x.inst.Call(ctx, EntryPoint) })
+		b.split(func(ctx context.Context) error { return b.inst.Call(ctx, EntryPoint) })
 	}
+	x.answered()
+}
+
+// answered is answer for a guest that has a goroutine of its own. It is false when the exchange was turned down.
+func (x *exchange) answered() bool {
 	// A client that goes away stops the guest, as long as its response is not complete.
-	defer x.life.detach()
-	x.answer()
+	defer x.box.life.detach(x)
+	return x.answer()
 }
 
-// split lets the guest go on in a goroutine of its own.
-func (x *exchange) split(guest func(context.Context) error) {
-	x.mu.Lock()
-	x.apart = true
-	x.mu.Unlock()
-	x.ended = make(chan struct{})
-	x.left.Add(1)
-	go func() {
-		defer x.done()
-		x.conclude(guest(&x.life))
-		close(x.ended)
-		x.clear()
-	}()
-}
-
-// Suspend implements engine.Suspender: the guest goes apart once there is something to send.
-func (x *exchange) Suspend() bool {
+// hasSent reports whether there is something for the client.
+func (x *exchange) hasSent() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return !x.apart && (x.resp != nil || len(x.hints) > 0 || x.promise != nil || x.handOff != nil)
+	return x.resp != nil || len(x.hints) > 0 || x.promise != nil || x.handOff != nil
 }
 
-// conclude takes note of how the guest ended and breaks off what it left open, so that readers can tell.
-func (x *exchange) conclude(err error) {
-	x.reusable = x.life.finish() && x.promise == nil && x.handOff == nil
-	x.usage = x.inst.Usage()
-	if x.err = guestError(err); x.err != nil {
-		x.err = x.service.ended(x.err, x.usage, x.upload)
-	}
-	x.runtime = time.Since(x.began)
-	x.sandbox.Finish()
-}
-
-// clear gives back what the guest used.
-func (x *exchange) clear() {
-	x.inst.Close()
-	x.output.close()
-	x.service.gate.leave()
-}
-
-// exchanges are those of finished requests; the handle tables and buffers of their sandboxes serve again.
+// exchanges are those of finished requests.
 var exchanges = sync.Pool{New: func() any { return &exchange{wake: make(chan struct{}, 1)} }}
 
 func newExchange(s *Service, w http.ResponseWriter, r *http.Request) *exchange {
@@ -189,34 +163,12 @@ func (x *exchange) recycle() {
 	case <-x.wake:
 	default:
 	}
-	clear(x.environ)
-	*x = exchange{sandbox: x.sandbox, wake: x.wake, environ: x.environ[:0], hints: x.hints[:0]}
+	if x.box != nil {
+		x.box.recycle()
+	}
+	*x = exchange{wake: x.wake, hints: x.hints[:0]}
 	exchanges.Put(x)
 }
-
-// begin makes the sandbox.
-func (x *exchange) begin() error {
-	s := x.service
-	x.describeClient()
-	x.life.begin(s, x.r.Context(), s.limits.Wall)
-	x.sandbox.Begin(&s.env, &x.client)
-	x.output = output{open: s.cfg.Output, request: x.id}
-	x.sandbox.Args = defaultArgs
-	x.environ = append(append(x.environ[:0], s.environ...), x.traceID)
-	x.sandbox.Env = x.environ
-	x.sandbox.Stdout = (*stdoutStream)(&x.output)
-	x.sandbox.Stderr = (*stderrStream)(&x.output)
-	var err error
-	x.inst, err = s.template.Instantiate(engine.InstanceConfig{
-		State:     &x.sandbox,
-		Suspend:   x,
-		MaxMemory: s.limits.Memory,
-		MaxCPU:    s.limits.CPU,
-	})
-	return err
-}
-
-var defaultArgs = []string{"compute-app"}
 
 // describeClient fills in what the guest is told of the request.
 func (x *exchange) describeClient() {
@@ -251,7 +203,6 @@ func (x *exchange) describeClient() {
 		control: control,
 		timeout: x.service.limits.BodyTimeout,
 		ended:   make(chan struct{}),
-		life:    &x.life,
 	}
 	x.client.Body = abi.NewBody(abi.NewSource(x.upload, r.ContentLength, func(l *httpfield.List) {
 		l.FromHTTP(r.Trailer, nil)
@@ -326,7 +277,7 @@ func (x *exchange) done() {
 	}
 	s := x.service
 	if x.err != nil && x.err != ErrClientGone {
-		x.log(x.err)
+		s.logFailure(x.id, x.err)
 	}
 	if s.cfg.AccessLog {
 		facts := x.facts.Facts
@@ -355,19 +306,19 @@ func (x *exchange) done() {
 	}
 }
 
-// log tells operators why a guest failed.
-func (x *exchange) log(err error) {
-	fields := []zap.Field{telemetry.Request(x.id), zap.String("service", x.service.cfg.Name)}
+// logFailure tells operators why a guest failed.
+func (s *Service) logFailure(request uint64, err error) {
+	fields := []zap.Field{telemetry.Request(request), zap.String("service", s.cfg.Name)}
 	var trap *engine.TrapError
 	if errors.As(err, &trap) && len(trap.Frames) > 0 {
-		x.service.log.Error(err.Error()+"\n"+strings.TrimSuffix(trap.Backtrace(), "\n"), fields...)
+		s.log.Error(err.Error()+"\n"+strings.TrimSuffix(trap.Backtrace(), "\n"), fields...)
 		return
 	}
 	var panicked *engine.PanicError
 	if errors.As(err, &panicked) {
 		fields = append(fields, zap.ByteString("stack", panicked.Stack))
 	}
-	x.service.log.Error(err.Error(), fields...)
+	s.log.Error(err.Error(), fields...)
 }
 
 // Inform implements abi.Client.
@@ -408,30 +359,33 @@ func (x *exchange) poke() {
 	}
 }
 
-// answer writes what the guest sends until the response is complete.
-func (x *exchange) answer() {
+// answer writes what the guest sends until the response is complete. It is false when a sandbox that the exchange was
+// offered to has turned it down.
+func (x *exchange) answer() bool {
 	for {
 		over := x.over()
 		x.mu.Lock()
-		hints, resp, body, promise, handOff := x.hints, x.resp, x.body, x.promise, x.handOff
+		hints, resp, body, promise, handOff, down := x.hints, x.resp, x.body, x.promise, x.handOff, x.turnedDown
 		x.hints = nil
 		x.mu.Unlock()
 		for i := range hints {
 			x.inform(&hints[i])
 		}
 		switch {
+		case down:
+			return false
 		case resp != nil:
 			x.respond(resp, body)
-			return
+			return true
 		case handOff != nil:
 			x.serveHandOff(handOff)
-			return
+			return true
 		case promise != nil:
 			x.awaitPromise(promise)
 			continue
 		case over:
 			x.answerFor()
-			return
+			return true
 		}
 		select {
 		case <-x.wake:
@@ -456,7 +410,7 @@ func (x *exchange) awaitPromise(cancel func()) {
 	if body != nil {
 		body.Abandon(abi.ErrReaderGone)
 	}
-	x.life.fail(ErrClientGone)
+	x.box.life.lose(x)
 	x.leaveUpload()
 	panic(http.ErrAbortHandler)
 }

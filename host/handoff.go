@@ -39,7 +39,7 @@ var errTooManyTunnels = errors.New("too many clients are handed off already (set
 // serveHandOff lets client and origin talk, for a guest that may have ended or not.
 func (x *exchange) serveHandOff(h *abi.HandOff) {
 	s := x.service
-	x.life.detach() // the client is no longer the guest's
+	x.box.life.detach(x) // the client is no longer the guest's
 	defer h.Release()
 	if !s.tunnels.enter() {
 		h.Body.Abandon(abi.ErrReaderGone)

@@ -56,6 +56,9 @@ type Host struct {
 
 	tunnels *tunnels // clients handed off, of all services
 
+	idle    atomic.Int64 // sandboxes that wait for another request
+	maxIdle int
+
 	modules moduleCounts
 
 	mu       sync.Mutex
@@ -113,6 +116,9 @@ func New(o Options) (*Host, error) {
 		log = zap.NewNop()
 	}
 	cfg := o.EngineConfig.WithDefaults()
+	concurrent, queue := nodeLimits(o, cfg.MaxInstances)
+	idle := maxIdle(concurrent)
+	cfg.MaxInstances += idle
 	eng, err := NewEngine(o.Engine, cfg)
 	if err != nil {
 		return nil, err
@@ -140,7 +146,7 @@ func New(o Options) (*Host, error) {
 	}
 	return &Host{
 		engine:   eng,
-		node:     newNode(nodeLimits(o, cfg.MaxInstances)),
+		node:     newNode(concurrent, queue),
 		memory:   cfg.MaxMemory,
 		cache:    cache,
 		log:      log,
@@ -148,6 +154,7 @@ func New(o Options) (*Host, error) {
 		chainKey: o.ChainKey,
 		services: make(map[*Service]struct{}),
 		tunnels:  newTunnels(maxTunnels, nil),
+		maxIdle:  idle,
 	}, nil
 }
 

@@ -13,30 +13,54 @@ import (
 // Most guests compute for microseconds and never wait. For them a life costs nothing but its fields: the engine asks
 // Err now and then; timers, channels and registrations are made only when something waits on Done.
 type life struct {
-	service  *Service
-	deadline time.Time
+	service *Service
 
-	mu     sync.Mutex
-	client context.Context // the client's request; nil once its going away does not matter
-	err    error
-	done   chan struct{} // nil until something waits
-	timer  *time.Timer
-	unhook func() bool // ends the watch on client
-	over   bool        // the run has ended
-	late   bool        // something from outside may still call fail, though the run has ended
-	hooks  []*func()   // called when the life ends; see AfterFunc
-	after  func()      // called once when the life ends before the run does
+	mu       sync.Mutex
+	deadline time.Time
+	serving  *exchange       // whose request the guest has; nil between two
+	client   context.Context // the client's request; nil once its going away does not matter
+	err      error
+	done     chan struct{} // nil until something waits
+	timer    *time.Timer
+	unhook   func() bool // ends the watch on client
+	over     bool        // the run has ended
+	late     bool        // something from outside may still call fail, though the run has ended
+	hooks    []*func()   // called when the life ends; see AfterFunc
+	after    func()      // called once when the life ends before the guest is done with the request
 }
 
 var _ context.Context = (*life)(nil)
 
 // begin starts a life; l may have served another run before.
-func (l *life) begin(s *Service, client context.Context, wall time.Duration) {
-	*l = life{service: s, client: client, deadline: time.Now().Add(wall)}
+func (l *life) begin(s *Service, x *exchange, wall time.Duration) {
+	*l = life{service: s, serving: x, client: x.r.Context(), deadline: time.Now().Add(wall)}
+}
+
+// leave says that the guest is done with its request, serve that it has another one.
+func (l *life) leave(wall time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.serving, l.after = nil, nil
+	l.detachClient()
+	l.deadline = time.Now().Add(wall)
+}
+
+func (l *life) serve(x *exchange, wall time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.serving, l.client = x, x.r.Context()
+	l.deadline = time.Now().Add(wall)
+	if l.timer != nil { // something waits
+		l.watchClient()
+	}
 }
 
 // Deadline implements context.Context.
-func (l *life) Deadline() (time.Time, bool) { return l.deadline, true }
+func (l *life) Deadline() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deadline, true
+}
 
 // Value implements context.Context; a life carries nothing.
 func (l *life) Value(any) any { return nil }
@@ -104,9 +128,9 @@ func (l *life) watch() {
 	if l.timer != nil {
 		return
 	}
-	l.timer = time.AfterFunc(time.Until(l.deadline), func() { l.fail(ErrWallTime) })
+	l.timer = time.AfterFunc(time.Until(l.deadline), l.expire)
 	if l.client != nil {
-		l.unhook = context.AfterFunc(l.client, func() { l.fail(ErrClientGone) })
+		l.watchClient()
 	}
 	l.service.waiting.add(l)
 	if l.service.stopping.Load() { // it may have missed this one
@@ -114,9 +138,32 @@ func (l *life) watch() {
 	}
 }
 
-// whenEnded has f called when the life ends before its run does.
-func (l *life) whenEnded(f func()) {
+// watchClient is the part of watch that concerns the client.
+func (l *life) watchClient() {
+	x := l.serving
+	l.unhook = context.AfterFunc(l.client, func() { l.lose(x) })
+}
+
+// expire ends the life if it is time. A guest that got another request has more of it.
+func (l *life) expire() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch left := time.Until(l.deadline); {
+	case l.err != nil || l.over:
+	case left > 0:
+		l.timer.Reset(left)
+	default:
+		l.end(ErrWallTime)
+	}
+}
+
+// whenEnded has f called when the life ends before the guest is done with the request whose body u is.
+func (l *life) whenEnded(u *upload, f func()) {
+	l.mu.Lock()
+	if l.serving == nil || l.serving.upload != u {
+		l.mu.Unlock()
+		return
+	}
 	l.after = f
 	ended := l.err != nil
 	l.mu.Unlock()
@@ -127,12 +174,21 @@ func (l *life) whenEnded(f func()) {
 	l.Done()
 }
 
+// lose ends the life of a guest whose client went away.
+func (l *life) lose(x *exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A client that goes away once it has its response has not failed the run.
+	if l.err == nil && !l.over && l.client != nil && l.serving == x {
+		l.end(ErrClientGone)
+	}
+}
+
 // fail ends the life.
 func (l *life) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// A client that goes away once it has its response has not failed the run.
-	if l.err == nil && !l.over && (err != ErrClientGone || l.client != nil) {
+	if l.err == nil && !l.over {
 		l.end(err)
 	}
 }
@@ -172,10 +228,17 @@ func (l *life) release() {
 	l.service.waiting.remove(l)
 }
 
-// detach says that the client's going away matters no more: it has its response.
-func (l *life) detach() {
+// detach says that a client's going away matters no more: it has its response.
+func (l *life) detach(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.serving == x {
+		l.detachClient()
+	}
+}
+
+// detachClient is detach by who holds mu.
+func (l *life) detachClient() {
 	l.client = nil
 	if l.unhook != nil {
 		if !l.unhook() {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -11,8 +12,9 @@ import (
 func TestHooksOfALife(t *testing.T) {
 	s := &Service{stopped: make(chan struct{})}
 	client, leave := context.WithCancel(t.Context())
+	x := &exchange{r: new(http.Request).WithContext(client)}
 	l := new(life)
-	l.begin(s, client, time.Minute)
+	l.begin(s, x, time.Minute)
 	called := make(chan error, 2)
 	stop := l.AfterFunc(func() { called <- nil })
 	if !stop() || stop() {
@@ -21,7 +23,7 @@ func TestHooksOfALife(t *testing.T) {
 	if !l.finish() {
 		t.Error("a life that nothing can reach is not used again")
 	}
-	l.begin(s, client, time.Minute)
+	l.begin(s, x, time.Minute)
 	l.AfterFunc(func() { called <- l.Err() })
 	leave()
 	if err := <-called; !errors.Is(err, ErrClientGone) {
@@ -36,7 +38,7 @@ func TestHooksOfALife(t *testing.T) {
 	default:
 	}
 	ended := new(life)
-	ended.begin(s, client, time.Minute)
+	ended.begin(s, x, time.Minute)
 	ended.Err()
 	ended.AfterFunc(func() { called <- ended.Err() })
 	if err := <-called; !errors.Is(err, ErrClientGone) {

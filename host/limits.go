@@ -18,6 +18,12 @@ type Limits struct {
 	BackendRequests int
 	BodyTimeout     time.Duration // how long one read of the client's body may take; 0 means 1 minute
 
+	// Sandboxes whose program asks for another request when it has answered one. Each request has the whole of CPU and
+	// Wall.
+	SandboxRequests int           // that one may serve; 0 means 100, 1 that none is used again
+	SandboxAge      time.Duration // after which one gets no more; 0 means 5 minutes
+	SandboxMemory   uint64        // bytes of linear memory beyond which one gets no more; 0 means half of Memory
+
 	// Clients that the program hands off: WebSockets, and what goes by way of a GRIP proxy.
 	Tunnels     int           // of the service at once; 0 means 4096
 	TunnelIdle  time.Duration // for which nothing may pass; 0 means 10 minutes, negative means for ever
@@ -49,6 +55,12 @@ func (l Limits) withDefaults(slots int) Limits {
 	}
 	if l.BodyTimeout == 0 {
 		l.BodyTimeout = time.Minute
+	}
+	if l.SandboxRequests <= 0 {
+		l.SandboxRequests = 100
+	}
+	if l.SandboxAge <= 0 {
+		l.SandboxAge = 5 * time.Minute
 	}
 	if l.Tunnels <= 0 {
 		l.Tunnels = 4096

@@ -42,6 +42,8 @@ func (st *Stats) metrics() []telemetry.Metric {
 	var l metricList
 	l.gauge("engine_info", "The engine in use.", 1, telemetry.Label{Name: "engine", Value: st.Engine})
 	l.sandboxes("host_", "of all services", st.Sandboxes)
+	l.gauge("host_sandboxes_idle", "Sandboxes that wait for another request, of all services.", st.Idle)
+	l.gauge("host_sandboxes_idle_limit", "Sandboxes that may wait for another request, of all services.", st.IdleLimit)
 	l.tunnels("host_", "of all services", st.Tunnels)
 	if st.Pool.MaxInstances > 0 {
 		l.gauge("engine_instances", "Slots of the engine's pool that are taken, each with its memory, stack and tables.", st.Pool.Instances)
@@ -104,6 +106,8 @@ func (l *metricList) tunnels(prefix, of string, t TunnelStats) {
 func (l *metricList) service(s *ServiceStats) {
 	l.counter("service_requests_total", "Requests that arrived.", s.Requests)
 	l.sandboxes("service_", "of the service", s.Sandboxes)
+	l.gauge("service_sandboxes_idle", "Sandboxes that wait for another request.", s.Idle)
+	l.counter("service_requests_reused_total", "Requests that went to a sandbox which had served before.", s.Reused)
 	l.tunnels("service_", "of the service", s.Tunnels)
 	l.gauge("service_memory_limit_bytes", "Linear memory that a sandbox may have.", int(s.Memory))
 	for _, c := range causes {

@@ -45,7 +45,7 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 	if err != nil {
 		b.Abandon(abi.ErrReaderGone)
 		if x.r.Context().Err() != nil {
-			x.life.fail(ErrClientGone)
+			x.box.life.lose(x)
 		} else {
 			control.Flush() // the client gets what there is before the connection breaks
 		}

@@ -85,6 +85,10 @@ type Service struct {
 	log      *zap.Logger
 	requests atomic.Uint64
 
+	idlers         idlers
+	reused         sync.WaitGroup // sandboxes that have asked for another request
+	requestsReused atomic.Uint64  // requests that such sandboxes got
+
 	running    sync.WaitGroup // requests past the gate
 	stopping   atomic.Bool    // running guests must end
 	stopped    chan struct{}  // closed with it
@@ -127,6 +131,9 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	}
 	if s.limits.Memory > 0 {
 		s.memory = min(s.memory, s.limits.Memory)
+	}
+	if s.limits.SandboxMemory == 0 {
+		s.limits.SandboxMemory = s.memory / 2
 	}
 	backends, err := backend.NewSet(cfg.BackendOptions, cfg.Backends...)
 	if err != nil {
@@ -227,6 +234,7 @@ func (s *Service) Close(ctx context.Context) {
 	if !open {
 		return
 	}
+	s.idlers.close()
 	if s.gate.drain(ctx) != nil {
 		s.halt()
 		s.gate.drain(context.Background())
@@ -236,12 +244,14 @@ func (s *Service) Close(ctx context.Context) {
 	finished := make(chan struct{})
 	go func() {
 		s.running.Wait()
+		s.reused.Wait()
 		close(finished)
 	}()
 	select {
 	case <-finished:
 	case <-ctx.Done():
 		s.halt()
+		s.reused.Wait() // they stop within milliseconds
 	}
 	s.free()
 }

@@ -14,7 +14,9 @@ import (
 type Stats struct {
 	Engine    string       // its name
 	Sandboxes SandboxStats // of all services
-	Tunnels   TunnelStats  // of all services
+	// Idle is how many sandboxes wait for another request, and how many may.
+	Idle, IdleLimit int
+	Tunnels         TunnelStats // of all services
 	// Pool is the engine's pool of instances; the zero value when the engine does not tell.
 	Pool engine.PoolStats
 	// Modules counts what Load got from the module cache and what had to be compiled.
@@ -65,7 +67,10 @@ type ServiceStats struct {
 	Serial    uint64 // which of its host's services it is, in the order of Load
 	Requests  uint64 // that arrived, refused ones included
 	Sandboxes SandboxStats
-	Tunnels   TunnelStats
+	// Idle is how many sandboxes wait for another request, Reused how many requests went to such.
+	Idle    int
+	Reused  uint64
+	Tunnels TunnelStats
 	// Ended counts the guests that did not end well, by cause. Causes that did not occur are there, too.
 	Ended map[Cause]uint64
 	// SlowBodies counts bodies of clients that took longer than Limits.BodyTimeout for one read.
@@ -88,6 +93,8 @@ func (h *Host) Stats() Stats {
 	st := Stats{
 		Engine:    h.engine.Name(),
 		Sandboxes: h.node.stats(),
+		Idle:      int(h.idle.Load()),
+		IdleLimit: h.maxIdle,
 		Tunnels:   h.tunnels.stats(),
 		Modules:   ModuleStats{Cached: h.modules.cached.Load(), Compiled: h.modules.compiled.Load(), Failed: h.modules.failed.Load()},
 	}
@@ -118,6 +125,8 @@ func (s *Service) Stats() ServiceStats {
 		Serial:     s.serial,
 		Requests:   s.requests.Load(),
 		Sandboxes:  s.gate.stats(),
+		Idle:       int(s.idlers.n.Load()),
+		Reused:     s.requestsReused.Load(),
 		Tunnels:    s.tunnels.stats(),
 		Ended:      make(map[Cause]uint64, len(causes)),
 		SlowBodies: s.slowBodies.Load(),

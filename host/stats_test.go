@@ -75,7 +75,7 @@ func TestInstancesAreReadyBeforeTheFirstRequest(t *testing.T) {
 	if !ok {
 		t.Skip("the engine does not tell")
 	}
-	if st := pool.Pool(); st.MaxInstances != 256 {
+	if st := pool.Pool(); st.MaxInstances != 256+maxIdle(256) {
 		t.Errorf("%+v", st)
 	}
 	cold := load(t, h, "rust/hello", ServiceConfig{Warm: -1})

@@ -48,7 +48,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.watched = true
 	u.mu.Unlock()
 	if !watched {
-		u.life.whenEnded(u.interrupt)
+		u.life.whenEnded(u, u.interrupt)
 	}
 	n, err := u.body.Read(p)
 	u.mu.Lock()

@@ -73,6 +73,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "metrics-addr", Category: categoryServer, DefaultText: "off", Usage: "serve Prometheus metrics at /metrics on `IP:PORT`, such as 127.0.0.1:9090"},
 		&cli.DurationFlag{Name: "drain-timeout", Category: categoryServer, Value: 30 * time.Second, Usage: "`TIME` that requests under way get after SIGINT, SIGTERM or SIGHUP"},
 		&cli.IntFlag{Name: "max-concurrent", Category: categoryLimits, Value: 1000, Usage: "`NUMBER` of sandboxes at once; further requests wait, then get 503"},
+		&cli.IntFlag{Name: "sandbox-requests", Category: categoryLimits, Value: 100, Usage: "`NUMBER` of requests that one sandbox serves when the program asks for more; 1 means that none is used again"},
 		&cli.IntFlag{Name: "max-queue", Category: categoryLimits, DefaultText: "four times --max-concurrent", Usage: "`NUMBER` of requests that may wait for a sandbox; 0 means none"},
 		&cli.DurationFlag{Name: "queue-timeout", Category: categoryLimits, Value: 2 * time.Second, Usage: "`TIME` that a request waits for a sandbox at most"},
 		&cli.IntFlag{Name: "max-tunnels", Category: categoryLimits, Value: 4096, Usage: "`NUMBER` of WebSockets and other clients that the program may have handed off at once"},

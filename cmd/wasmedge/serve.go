@@ -63,6 +63,9 @@ func serve(o world, ctx *cli.Context) error {
 	if warm := ctx.Int("warm"); warm < 0 {
 		return refuse("--warm is %d, want 0 or more", warm)
 	}
+	if n := ctx.Int("sandbox-requests"); n < 1 {
+		return refuse("--sandbox-requests is %d, want 1 or more", n)
+	}
 	if queue := ctx.Int("max-queue"); queue < 0 || queue > 1_000_000 {
 		return refuse("--max-queue is %d, want 0 to 1000000", queue)
 	}

@@ -116,6 +116,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 			s.conf.Limits.Queue = -1
 		}
 	}
+	s.conf.Limits.SandboxRequests = ctx.Int("sandbox-requests")
 	s.conf.Limits.QueueWait = ctx.Duration("queue-timeout")
 	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
