@@ -377,3 +377,55 @@ func (p *serverPair) awaitInside(ctx context.Context, n int) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 }
+
+// reportNeighbours gives medians over the rounds, and the ratio to the service alone.
+func (b *bench) reportNeighbours(t *strings.Builder) {
+	if len(b.neighbours) == 0 {
+		return
+	}
+	t.WriteString("## A service beside another\n\n" +
+		"One host serves Rust hello, and another Rust program that computes without end or waits. wrk takes what it can get; the last two columns\n")
+	fmt.Fprintf(t, "are for requests at a steady %d a second.\n\n", pacedRate)
+	t.WriteString("| engine | beside | requests/s | p50 | p99 | p99 to alone | steady p50 | steady p99 | failed |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	type key struct{ engine, beside string }
+	rounds := make(map[key][]neighbour)
+	var keys []key
+	for _, r := range b.neighbours {
+		k := key{r.engine, r.beside}
+		if rounds[k] == nil {
+			keys = append(keys, k)
+		}
+		rounds[k] = append(rounds[k], r)
+	}
+	median := func(k key, f func(neighbour) float64) float64 {
+		var v []float64
+		for _, r := range rounds[k] {
+			v = append(v, f(r))
+		}
+		if len(v) == 0 {
+			return 0
+		}
+		slices.Sort(v)
+		return v[len(v)/2]
+	}
+	p99 := func(r neighbour) float64 { return float64(r.p99) }
+	for _, k := range keys {
+		span := func(f func(neighbour) time.Duration) string {
+			return short(time.Duration(median(k, func(r neighbour) float64 { return float64(f(r)) })))
+		}
+		ratio := "" // unknown without the service alone
+		if alone := median(key{k.engine, "nothing"}, p99); alone > 0 {
+			ratio = fmt.Sprintf("%.1f", median(k, p99)/alone)
+		}
+		fmt.Fprintf(t, "| %s | %s | %.0f | %s | %s | %s | %s | %s | %.0f |\n", k.engine, k.beside,
+			median(k, func(r neighbour) float64 { return r.rps }),
+			span(func(r neighbour) time.Duration { return r.p50 }), span(func(r neighbour) time.Duration { return r.p99 }), ratio,
+			span(func(r neighbour) time.Duration { return r.paced50 }), span(func(r neighbour) time.Duration { return r.paced99 }),
+			median(k, func(r neighbour) float64 { return float64(r.failed) }))
+	}
+	for _, f := range b.flights {
+		fmt.Fprintf(t, "\nOn %s, of %d requests that each waited %s at once %d were answered, the last after %s; the server had %d threads and %.0f KiB resident for each.\n",
+			f.engine, f.requests, flightWait, f.answered, short(f.took), f.threads, f.each)
+	}
+	t.WriteString("\n")
+}
