@@ -382,3 +382,34 @@ func TestTheGuestMayGoOnAfterAHandOff(t *testing.T) {
 		})
 	}
 }
+
+func TestJavaScriptHandsItsClientsOff(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(publisher))
+	defer origin.Close()
+	proxy := httptest.NewServer(&gripProxy{routes: map[string]string{"origin": origin.URL}, channels: make(map[string]map[chan string]bool)})
+	defer proxy.Close()
+	at := originOf(proxy.Listener)
+	backends := []backend.Config{plainOrigin(t, webSocketServer)}
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		service := load(t, h, "js/handoff", ServiceConfig{Backends: backends, GRIPProxy: &at})
+		for name, front := range fronts(t, service) {
+			c, _, err := dialWebSocket(t, front.url+"/ws/a%20b?c=d", front.client)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if got := receive(t, c); !strings.Contains(got, " /a%20b?c=d edge=js/handoff loop=wasmedge cookie=a=1") {
+				t.Errorf("%s: the origin was asked with %q", name, got)
+			}
+			c.CloseNow()
+			resp, err := front.client.Post(front.url+"/fanout/any", "text/plain", strings.NewReader("posted"))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if want := "POST /any posted js/handoff wasmedge"; string(body) != want {
+				t.Errorf("%s: %d %q, want %q", name, resp.StatusCode, body, want)
+			}
+		}
+	})
+}

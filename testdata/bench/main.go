@@ -24,6 +24,7 @@ type options struct {
 	duration time.Duration // of one wrk run
 	conns    int           // connections of wrk
 	only     string        // substring of the workloads and servers to run
+	inFlight int           // requests that wait at once
 	quick    bool          // fewer points on the plots
 }
 
@@ -43,6 +44,13 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "neighbours" {
+		if err := serveNeighbours(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	flag.StringVar(&o.root, "root", ".", "`folder` of the source tree")
 	flag.StringVar(&o.out, "o", "", "write the results to this Markdown `file`")
@@ -52,6 +60,7 @@ func main() {
 	flag.DurationVar(&o.duration, "d", 4*time.Second, "how long each run takes")
 	flag.IntVar(&o.conns, "c", 32, "connections of the load generator")
 	flag.StringVar(&o.only, "only", "", "run only what has this in WORKLOAD/SERVER")
+	flag.IntVar(&o.inFlight, "inflight", 10_000, "requests that wait at once beside another service")
 	flag.BoolVar(&o.quick, "quick", false, "fewer points on the plots")
 	flag.Parse()
 
@@ -89,6 +98,7 @@ func run(ctx context.Context, o options) error {
 		{"measuring throughput", b.measureThroughput},
 		{"measuring throughput over connections", b.measureConnections},
 		{"measuring proxies", b.measureProxies},
+		{"measuring services beside one another", b.measureNeighbours},
 		{"measuring sandboxes", b.runCosts},
 		{"running the Go benchmarks", b.goBenchmarks},
 	} {

@@ -75,6 +75,7 @@ func (b *bench) report(ctx context.Context) string {
 	if len(b.connections) > 0 {
 		say("## Requests per second as connections grow (hello)\n\n![](benchmarks/connections.svg)\n")
 	}
+	b.reportNeighbours(&t)
 	b.reportCosts(&t)
 	if b.goBench != "" {
 		say("## Hostcalls, allocations, bodies\n\n`go test -run '^$' -bench . ./host`, named BENCHMARK/ENGINE/GUEST. BenchmarkHostcall loops inside the guest; BenchmarkHTTPHello")

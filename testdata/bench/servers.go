@@ -30,6 +30,8 @@ type bench struct {
 	loads       []*load
 	proxies     []*load
 	connections []series
+	neighbours  []neighbour
+	flights     []flight
 	costs       costs
 	goBench     string
 }

@@ -29,10 +29,7 @@ const deadline = 60 * time.Second
 // the settings that the test needs; it must arrange (t.Cleanup) for the engine to be closed and fail t when
 // there is no engine.
 func Run(t *testing.T, open func(t *testing.T, cfg engine.Config) engine.Engine) {
-	for _, group := range []struct {
-		name  string
-		tests []test
-	}{
+	run(t, open, []group{
 		{"compile", compileTests},
 		{"link", linkTests},
 		{"hostcall", hostcallTests},
@@ -45,7 +42,23 @@ func Run(t *testing.T, open func(t *testing.T, cfg engine.Config) engine.Engine)
 		{"suspend", suspendTests},
 		{"artifact", artifactTests},
 		{"hammer", hammerTests},
-	} {
+	})
+}
+
+// RunIsolation is the part of Run that is about what one instance may see of another, for the ways of working in which
+// an engine differs by nothing else.
+func RunIsolation(t *testing.T, open func(t *testing.T, cfg engine.Config) engine.Engine) {
+	run(t, open, []group{{"isolation", append(slices.Clip(isolationTests), secretTests...)}, {"start", startTests}})
+}
+
+// group is a set of tests about one thing.
+type group struct {
+	name  string
+	tests []test
+}
+
+func run(t *testing.T, open func(t *testing.T, cfg engine.Config) engine.Engine, groups []group) {
+	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			for _, tt := range group.tests {
 				t.Run(tt.name, func(t *testing.T) {

@@ -60,6 +60,7 @@ type wasmtimeEngine struct {
 	fingerprint string
 	ticker      *ticker
 	instances   atomic.Int64 // parked ones included
+	lane        lane
 	lot         lot
 	closed      atomic.Bool
 }
@@ -126,7 +127,11 @@ func New(cfg engine.Config) (engine.Engine, error) {
 		Version(), runtime.GOOS, runtime.GOARCH, cpuFeatures(), uint64(k.memory_reservation), uint64(k.memory_guard), tablesPerModule,
 		cfg.Exceptions, cfg.GC, cfg.ProfileGuest)
 	e.lot.most = maxParked
-	e.ticker = newTicker(cfg.Tick, func() { C.we_engine_tick(e.c) })
+	e.lane.init(runtime.GOMAXPROCS(0))
+	e.ticker = newTicker(cfg.Tick, func() {
+		C.we_engine_tick(e.c)
+		e.lane.tick()
+	})
 	e.refs.init(func() {
 		e.ticker.stop()
 		C.we_engine_delete(e.c)

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"time"
 	"unsafe"
@@ -39,6 +38,7 @@ type instance struct {
 	suspended bool
 	status    C.int
 	computing bool // counted by the ticker
+	seated    bool // in the engine's lane
 	ended     bool // nothing can be called any more
 	closed    bool
 	broken    bool          // a hostcall did not return: not to be used again
@@ -155,6 +155,7 @@ func (i *instance) enter(ctx context.Context) {
 	i.running = true
 	// It stays there after Call: a goroutine that a hostcall left behind may still look at it.
 	i.caller.Context = ctx
+	i.template.engine.lane.arrive()
 	i.compute(true)
 	i.ended = true // unless it comes through; runtime.Goexit in a hostcall leaves here, too
 }
@@ -200,13 +201,16 @@ func (i *instance) run(status C.int) error {
 			i.compute(true)
 			i.c.answered = true
 		case C.WE_YIELDED:
-			// The epoch moved on: other goroutines first.
-			runtime.Gosched()
+			// The epoch moved on.
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if i.halt(status) {
 				return engine.ErrSuspended
+			}
+			i.seated = i.template.engine.lane.turn(ctx, i.seated, time.Duration(i.c.cpu))
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
 		default:
 			return i.finish(status)
@@ -229,6 +233,10 @@ func (i *instance) compute(yes bool) {
 	if yes {
 		i.template.engine.ticker.enter()
 	} else {
+		if i.seated {
+			i.seated = false
+			i.template.engine.lane.leave()
+		}
 		i.template.engine.ticker.leave()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -18,43 +19,80 @@ import (
 
 // artifactFormat is the version of the artifact's layout and of the rewriting of guests: raise it whenever
 // either changes.
-const artifactFormat = 2
+const artifactFormat = 3
 
 // An artifact is a file of wazero's compilation cache, which holds machine code, with more behind it:
 //
 //	wazero's file, and zeros to the end of a page
 //	stub     the rewritten module without its code: what wazero needs to know besides machine code
 //	facts    the guest's own module without code and data: imports, exports, names of functions
+//	data     what was taken out of the module's data: for each span its offset and length, then its bytes
+//	traits   JSON
 //	key      the name under which wazero looks for a module with this stub
-//	footer   lengths of the four as 64 bits each, CRC-32C of all of it but wazero's file, magic
+//	footer   where the stub starts and the lengths of the five, as 64 bits each, CRC-32C of all of it but wazero's
+//	         file, magic
 //
 // wazero's file is read from its start and has its own end and checksum, so that the artifact is given to it
 // as it is. wazero would decode and validate the whole module again, which takes longer than anything else;
 // it gets the stub instead, which declares the same, and finds machine code under the stub's key. The
 // code has been validated when it was compiled.
 const (
-	artifactMagic  = "wasmedge wazero\x01"
+	artifactMagic  = "wasmedge wazero\x02"
 	pageSize       = 4096
-	artifactFooter = 4*8 + 4 + len(artifactMagic)
+	artifactParts  = 5
+	artifactFooter = (1+artifactParts)*8 + 4 + len(artifactMagic)
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errArtifact = errors.New("wazero: the file is no artifact of this engine")
 
-// stub makes what a loaded module is for wazero.
-func stub(rewritten []byte) ([]byte, error) {
-	m, err := wasm.Parse(rewritten)
+// parts makes what an artifact needs besides machine code; the facts and the key are missing yet.
+func (r rewritten) parts() (parts, error) {
+	m, err := wasm.Parse(r.binary)
 	if err != nil {
-		return nil, err
+		return parts{}, err
 	}
-	return m.Skeleton(func(wasm.Section) bool { return true }), nil
+	traits, err := json.Marshal(r.traits)
+	if err != nil {
+		return parts{}, fmt.Errorf("wazero: %w", err)
+	}
+	return parts{stub: m.Skeleton(func(wasm.Section) bool { return true }), data: appendSpans(nil, r.data), traits: traits}, nil
+}
+
+// appendSpans writes spans of a memory.
+func appendSpans(b []byte, spans []wasm.Span) []byte {
+	for _, s := range spans {
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.Offset))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Bytes)))
+		b = append(b, s.Bytes...)
+	}
+	return b
+}
+
+// readSpans reads what appendSpans wrote, for a memory of so many bytes. The spans refer to b.
+func readSpans(b []byte, size uint64) ([]wasm.Span, error) {
+	var spans []wasm.Span
+	end := uint64(0)
+	for len(b) > 0 {
+		if len(b) < 8 {
+			return nil, errArtifact
+		}
+		offset, n := uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[4:]))
+		b = b[8:]
+		if n == 0 || n > uint64(len(b)) || offset < end || offset+n > size {
+			return nil, errArtifact
+		}
+		spans = append(spans, wasm.Span{Offset: offset, Bytes: b[:n]})
+		end, b = offset+n, b[n:]
+	}
+	return spans, nil
 }
 
 // stubKey finds out under which name wazero looks for a module, by letting it compile that module, which has
 // no code to speak of.
 func (e *Engine) stubKey(stub []byte) (string, error) {
-	c, err := e.build(context.Background(), stub)
+	c, err := e.build(context.Background(), rewritten{binary: stub})
 	if err != nil {
 		return "", err
 	}
@@ -84,20 +122,20 @@ func (m *module) Serialize() ([]byte, error) {
 		return nil, fmt.Errorf("wazero: %w", err)
 	}
 	code := io.NewSectionReader(m.entry, 0, info.Size())
-	facts := m.facts.module.Bytes()
-	out := bytes.NewBuffer(make([]byte, 0, int(info.Size())+len(m.stub)+len(facts)+1024))
+	p := m.parts
+	p.facts = m.facts.module.Bytes()
+	out := bytes.NewBuffer(make([]byte, 0, int(info.Size())+len(p.stub)+len(p.facts)+len(p.data)+pageSize))
 	if _, err := out.ReadFrom(code); err != nil {
 		return nil, fmt.Errorf("wazero: %w", err)
 	}
 	if m.loaded {
 		return out.Bytes(), nil
 	}
-	key, err := m.e.stubKey(m.stub)
-	if err != nil {
+	if p.key, err = m.e.stubKey(p.stub); err != nil {
 		return nil, err
 	}
 	b := append(out.Bytes(), make([]byte, -out.Len()&(pageSize-1))...)
-	return parts{m.stub, facts, key}.append(b), nil
+	return p.append(b), nil
 }
 
 // Load maps an artifact. The file may be removed afterwards.
@@ -116,16 +154,20 @@ func (e *Engine) Load(path string) (engine.Module, error) {
 
 // parts are what follows wazero's file in an artifact.
 type parts struct {
-	stub, facts []byte
-	key         string
+	stub, facts, data, traits []byte
+	key                       string
 }
 
 // append writes the parts behind wazero's file.
 func (p parts) append(b []byte) []byte {
 	start := len(b)
-	b = append(append(append(b, p.stub...), p.facts...), p.key...)
-	for _, n := range []int{start, len(p.stub), len(p.facts), len(p.key)} {
-		b = binary.LittleEndian.AppendUint64(b, uint64(n))
+	list := [artifactParts][]byte{p.stub, p.facts, p.data, p.traits, []byte(p.key)}
+	for _, part := range list {
+		b = append(b, part...)
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(start))
+	for _, part := range list {
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(part)))
 	}
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 	return append(b, artifactMagic...)
@@ -148,7 +190,7 @@ func readParts(f *os.File) (parts, error) {
 	if string(footer[artifactFooter-len(artifactMagic):]) != artifactMagic {
 		return p, errArtifact
 	}
-	var n [4]uint64
+	var n [1 + artifactParts]uint64
 	left := uint64(size) - uint64(artifactFooter)
 	for i := range n {
 		n[i] = binary.LittleEndian.Uint64(footer[8*i:])
@@ -160,16 +202,19 @@ func readParts(f *os.File) (parts, error) {
 	if left != 0 {
 		return p, errArtifact
 	}
-	b := make([]byte, n[1]+n[2]+n[3]+4*8)
+	const lengths = 8 * len(n)
+	b := make([]byte, uint64(size)-n[0]-uint64(artifactFooter-lengths))
 	if _, err := f.ReadAt(b, int64(n[0])); err != nil {
 		return p, fmt.Errorf("wazero: %w", err)
 	}
-	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(footer[4*8:]) {
+	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(footer[lengths:]) {
 		return p, fmt.Errorf("%w: its checksum is wrong", errArtifact)
 	}
-	p.stub, b = b[:n[1]:n[1]], b[n[1]:]
-	p.facts, b = b[:n[2]:n[2]], b[n[2]:]
-	p.key = string(b[:n[3]])
+	var key []byte
+	for i, part := range []*[]byte{&p.stub, &p.facts, &p.data, &p.traits, &key} {
+		*part, b = bytes.Clone(b[:n[1+i]]), b[n[1+i]:]
+	}
+	p.key = string(key)
 	return p, nil
 }
 
@@ -196,11 +241,21 @@ func (e *Engine) load(path string, f *os.File) (engine.Module, error) {
 	if err := facts.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		return nil, err
 	}
+	r := rewritten{}
+	if r.data, err = readSpans(p.data, facts.min); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(p.traits, &r.traits); err != nil {
+		return nil, fmt.Errorf("%w: %w", errArtifact, err)
+	}
 	c, err := e.newRuntime()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.compileFrom(path, f, p); err != nil {
+	if err = c.provide(r); err == nil {
+		err = c.compileFrom(path, f, p)
+	}
+	if err != nil {
 		c.release()
 		return nil, err
 	}

@@ -10,6 +10,11 @@
 // Time in the guest is measured by the clock between those calls, so that on an overloaded machine CPU time
 // includes what the operating system gave to other threads. The stack is bounded at those calls and at
 // hostcalls, so that it may exceed its limit by what a guest can push within a fraction of a millisecond.
+//
+// Data segments are taken out of modules as well, into an image of memory's first content that instances map
+// copy-on-write. An instance that has ended is set back and parked for the next use of its template, where
+// that is provably complete; see slot.restore. Parked instances count as instances, are bounded in number and bytes,
+// and are given up when they are not needed.
 package wazero
 
 import (
@@ -41,8 +46,9 @@ type Engine struct {
 	features    api.CoreFeatures
 	dir         string // private, for artifacts in the making
 	config      wz.RuntimeConfig
-	slots       chan struct{}
+	lot         *lot
 	compiler    bool // as opposed to the interpreter
+	mapped      bool // memory is mapped; see linearMemory
 	fingerprint string
 
 	mu     sync.Mutex
@@ -64,7 +70,7 @@ func open(cfg engine.Config, config wz.RuntimeConfig) (*Engine, error) {
 	if cfg.GC {
 		return nil, fmt.Errorf("wazero: this engine does not have the garbage-collection proposal; use the wasmtime engine")
 	}
-	e := &Engine{cfg: cfg, open: map[*code]struct{}{}, slots: make(chan struct{}, cfg.MaxInstances)}
+	e := &Engine{cfg: cfg, open: map[*code]struct{}{}, lot: newLot(cfg.MaxInstances), mapped: canMap}
 	e.features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst
 	if cfg.Exceptions {
 		e.features |= experimental.CoreFeaturesExceptionHandling
@@ -75,7 +81,7 @@ func open(cfg engine.Config, config wz.RuntimeConfig) (*Engine, error) {
 		return nil, fmt.Errorf("wazero: %w", err)
 	}
 	// The compiler leaves what it made in its directory, the interpreter has nothing to leave.
-	probe, err := e.build(context.Background(), wasm.AppendHeader(nil))
+	probe, err := e.build(context.Background(), rewritten{binary: wasm.AppendHeader(nil)})
 	if err == nil {
 		var entry *os.File
 		entry, err = probe.takeEntry()
@@ -133,6 +139,7 @@ func (e *Engine) Close() error {
 	open := e.open
 	e.open = map[*code]struct{}{}
 	e.mu.Unlock()
+	e.lot.drain(nil)
 	for c := range open {
 		c.destroy()
 	}
@@ -149,6 +156,8 @@ type code struct {
 	cache    wz.CompilationCache
 	compiled wz.CompiledModule
 	dir      string // the cache's
+	image    *image // nil when memory starts with zeros, or wazero copies segments
+	traits
 
 	mu   sync.Mutex
 	refs int
@@ -156,16 +165,26 @@ type code struct {
 }
 
 // build compiles a module that was rewritten already.
-func (e *Engine) build(ctx context.Context, binary []byte) (*code, error) {
+func (e *Engine) build(ctx context.Context, r rewritten) (*code, error) {
 	c, err := e.newRuntime()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.compile(ctx, binary); err != nil {
-		c.destroy()
+	if err = c.provide(r); err == nil {
+		err = c.compile(ctx, r.binary)
+	}
+	if err != nil {
+		c.release()
 		return nil, err
 	}
 	return c, nil
+}
+
+// provide makes what instances need besides machine code.
+func (c *code) provide(r rewritten) (err error) {
+	c.traits = r.traits
+	c.image, err = newImage(r.data, c.e.mapped, c.e.dir)
+	return err
 }
 
 func (e *Engine) newRuntime() (*code, error) {
@@ -240,6 +259,7 @@ func (c *code) destroy() {
 		ctx := context.Background()
 		c.runtime.Close(ctx)
 		c.cache.Close(ctx)
+		c.image.close()
 		os.RemoveAll(c.dir)
 	})
 }

@@ -93,7 +93,7 @@ func TestTheStackOfACallCanBeSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stackOf(in.(*instance).mod.ExportedFunction("run"))
+	s := stackOf(in.(*instance).slot.mod.ExportedFunction("run"))
 	if !s.IsValid() || s.Len() < initialStack/2 || s.Len() > 4*initialStack {
 		t.Error("wazero's stack is not where it was: MaxStack does not hold with this version")
 	}

@@ -62,6 +62,7 @@ func (cb *callback) Call(ctx context.Context, _ api.Module, stack []uint64) {
 func (cb *callback) run(in *instance, stack []uint64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			in.broken = true
 			err = &engine.PanicError{Hostcall: cb.name, Value: r, Stack: debug.Stack()}
 		}
 	}()

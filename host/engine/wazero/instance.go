@@ -2,14 +2,13 @@ package wazero
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"reflect"
 	"runtime"
 	"time"
 
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 )
 
 // instance implements engine.Instance.
@@ -19,15 +18,13 @@ type instance struct {
 	maxMemory uint64
 	maxTable  uint32
 
-	mod     api.Module
-	memory  linearMemory
+	slot    *slot // nil once closed
 	caller  engine.Caller
 	running runContext
 
-	name    string // of the export that fn is
-	fn      api.Function
-	stack   reflect.Value // wazero's stack of fn, a []byte; invalid when it cannot be seen
-	started bool          // the start function has run
+	started bool // the start function has run
+	inCall  bool // also when a call never returned
+	broken  bool // a hostcall panicked: not to be used again
 
 	end      error // why the guest was stopped; overrides what wazero returns
 	overflow bool  // it was stopped because its stack is too large
@@ -52,27 +49,11 @@ var epoch = time.Now()
 
 func now() time.Duration { return time.Since(epoch) }
 
-func (in *instance) open() error {
-	f := in.t.facts
-	var err error
-	if in.memory.region, err = reserve(min(in.maxMemory, f.max)); err != nil {
-		return err
-	}
-	if f.min > 0 && in.memory.Reallocate(f.min) == nil { // wazero does not expect this to fail
-		in.memory.release()
-		return fmt.Errorf("wazero: the system has no %d bytes for a guest's memory", f.min)
-	}
-	ctx := experimental.WithMemoryAllocator(in.t.ctx, &in.memory)
-	in.mod, err = in.t.code.runtime.InstantiateModule(ctx, in.t.code.compiled, anonymous)
-	if err != nil {
-		in.memory.release()
-		return instantiateError(err)
-	}
-	return nil
-}
-
 // Call runs an export.
 func (in *instance) Call(ctx context.Context, export string) error {
+	if in.slot == nil {
+		return errInstanceClosed
+	}
 	ex, ok := in.t.facts.module.Export(export)
 	if !ok || ex.Kind != engine.KindFunc {
 		return fmt.Errorf("%w: %q", engine.ErrNoExport, export)
@@ -89,19 +70,19 @@ func (in *instance) Call(ctx context.Context, export string) error {
 	return in.run(ctx, export)
 }
 
+var errInstanceClosed = errors.New("wazero: the instance is closed")
+
 // Resume implements engine.Instance. A guest runs on the stack of its goroutine here and cannot be handed over.
 func (in *instance) Resume(context.Context) error { return engine.ErrNotSuspended }
 
 func (in *instance) run(ctx context.Context, export string) error {
-	if in.fn == nil || in.name != export {
-		in.name, in.fn = export, in.mod.ExportedFunction(export)
-		in.stack = stackOf(in.fn)
-	}
+	fn := in.slot.function(export)
 	in.running.Context, in.caller.Context = ctx, ctx
-	in.end, in.overflow = nil, false
+	in.end, in.overflow, in.inCall = nil, false, true
 	in.resume()
-	err := in.enter()
+	err := in.enter(fn)
 	in.pause()
+	in.inCall = false
 	in.running.Context, in.caller.Context = nil, nil
 	switch {
 	case in.end != nil:
@@ -120,7 +101,7 @@ type stopped struct{}
 func (stopped) Error() string { return "stopped" }
 
 // enter runs the function. An export that is a hostcall itself throws past wazero.
-func (in *instance) enter() (err error) {
+func (in *instance) enter(fn api.Function) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ours := r.(stopped); !ours {
@@ -129,7 +110,7 @@ func (in *instance) enter() (err error) {
 			err = stopped{}
 		}
 	}()
-	return in.fn.CallWithStack(&in.running, nil)
+	return fn.CallWithStack(&in.running, nil)
 }
 
 // stop ends the guest from within a hostcall.
@@ -164,10 +145,9 @@ func (in *instance) look() {
 	in.resume()
 }
 
-// checkStack ends the guest when its stack has become too large. wazero doubles the stack when it is full,
-// so one of twice the limit means that about the limit is in use.
+// checkStack ends the guest when its stack has become too large.
 func (in *instance) checkStack() {
-	if in.stack.IsValid() && uint64(in.stack.Len()) > 2*in.t.e.cfg.MaxStack+initialStack {
+	if stack := in.slot.stack; stack.IsValid() && uint64(stack.Len()) > in.t.e.maxStackSize() {
 		in.overflow = true
 		panic(stopped{})
 	}
@@ -176,44 +156,41 @@ func (in *instance) checkStack() {
 // initialStack is what wazero starts with, about.
 const initialStack = 10 << 10
 
-// stackOf finds the stack of a function that wazero's compiler made. wazero itself lets a stack grow to
-// 100 MB and has no setting for it. Where the field is gone, that is the bound.
-func stackOf(fn api.Function) reflect.Value {
-	v := reflect.ValueOf(fn)
-	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
-		return reflect.Value{}
-	}
-	s := v.Elem().FieldByName("stack")
-	if s.Kind() != reflect.Slice || s.Type().Elem().Kind() != reflect.Uint8 {
-		return reflect.Value{}
-	}
-	return s
-}
+// maxStackSize is how large wazero's stack may become. wazero doubles the stack when it is full, so one of twice the
+// limit means that about the limit is in use.
+func (e *Engine) maxStackSize() uint64 { return 2*e.cfg.MaxStack + initialStack }
 
 // Memory is the linear memory if the guest exports it as "memory".
 func (in *instance) Memory() engine.Memory {
-	if !in.t.facts.memory {
+	if in.slot == nil || !in.t.facts.memory {
 		return nil
 	}
-	return in.memory.buf
+	return in.slot.memory.buf
 }
 
 // Usage is what the instance has consumed.
 func (in *instance) Usage() engine.Usage {
-	u := engine.Usage{CPU: in.cpu, Memory: uint64(len(in.memory.buf)), GrowDenied: in.denied}
+	u := engine.Usage{CPU: in.cpu, GrowDenied: in.denied}
+	if in.slot != nil {
+		u.Memory = uint64(len(in.slot.memory.buf))
+	}
 	if in.inGuest {
 		u.CPU += now() - in.since
 	}
 	return u
 }
 
-// Close frees the instance.
+// Close sets the instance back and parks it, or frees it.
 func (in *instance) Close() {
-	if in.mod == nil {
+	s := in.slot
+	if s == nil {
 		return
 	}
-	in.mod.Close(context.Background())
-	in.mod, in.fn, in.stack = nil, nil, reflect.Value{}
-	in.memory.release()
-	<-in.t.e.slots
+	in.slot = nil
+	l := in.t.e.lot
+	if in.t.resettable() && !in.inCall && !in.broken && s.restore() && l.put(s) {
+		return
+	}
+	s.destroy()
+	l.free()
 }

@@ -2,14 +2,19 @@
 
 package wazero
 
-// reserve takes n bytes; the system gives pages when they are touched first.
-func reserve(n uint64) ([]byte, error) {
-	if n == 0 {
-		return nil, nil
-	}
-	return make([]byte, n), nil
-}
+import (
+	"errors"
+	"os"
+)
 
-func commit([]byte, int, int) error { return nil }
+// canMap says that memory is made of slices of Go's here, and nothing else of this file used.
+const canMap = false
 
-func unreserve([]byte) {}
+var errNoMap = errors.New("wazero: memory cannot be mapped on this system")
+
+func reserve(uint64) ([]byte, error)                     { return nil, errNoMap }
+func commit([]byte, int, int) error                      { return errNoMap }
+func unreserve([]byte)                                   {}
+func mapFile([]byte, *os.File, int64) error              { return errNoMap }
+func mapZeroes([]byte) error                             { return errNoMap }
+func imageFile([]byte, string) (*os.File, []byte, error) { return nil, nil, errNoMap }

@@ -11,19 +11,6 @@ import (
 	"github.com/edgewasm/wasmedge/host/wasm"
 )
 
-// What the rewritten module imports from the engine, and exports to it.
-const (
-	hostModule    = "wasmedge:engine"
-	interruptName = "interrupt"
-	growName      = "grow"
-	startExport   = "wasmedge:start"
-)
-
-var rewriting = wasm.InterruptOptions{
-	Module: hostModule, Name: interruptName, Grow: growName, ExportStart: startExport,
-	Budget: firstBudget, DropCustom: true,
-}
-
 // facts is what the engine keeps about a guest's own module, in which functions are numbered as the guest's
 // tools number them.
 type facts struct {
@@ -95,7 +82,7 @@ type module struct {
 	mu     sync.Mutex
 	entry  *os.File // what the compiler left, or the artifact that was loaded; nil when closed
 	loaded bool     // entry is a whole artifact
-	stub   []byte   // the rewritten module without code, for Serialize
+	parts  parts    // for Serialize, of a module that was compiled
 	closed bool
 }
 
@@ -125,15 +112,11 @@ func (e *Engine) Compile(ctx context.Context, src []byte) (engine.Module, error)
 	if err := f.check(e.cfg.MaxMemory, e.cfg.MaxTableElements); err != nil {
 		return nil, err
 	}
-	merged, err := m.MergeData()
+	r, err := rewrite(m)
 	if err != nil {
 		return nil, err
 	}
-	binary, err := wasm.InsertInterrupts(merged, rewriting)
-	if err != nil {
-		return nil, err
-	}
-	c, err := e.build(ctx, binary)
+	c, err := e.build(ctx, r)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -144,7 +127,7 @@ func (e *Engine) Compile(ctx context.Context, src []byte) (engine.Module, error)
 	if e.compiler {
 		mod.entry, err = c.takeEntry()
 		if err == nil {
-			mod.stub, err = stub(binary)
+			mod.parts, err = r.parts()
 		}
 		if err != nil {
 			mod.Close()
@@ -169,7 +152,7 @@ func (m *module) Close() {
 		m.entry.Close()
 		m.entry = nil
 	}
-	m.stub = nil
+	m.parts = parts{}
 	m.code.release()
 }
 

@@ -19,6 +19,8 @@ type template struct {
 	ctx   context.Context // resolves imports
 	hosts []hostCode
 	once  sync.Once
+
+	parking parking // belongs to the engine's lot
 }
 
 // hostCode is one instantiated module of hostcalls.
@@ -136,6 +138,7 @@ func valueTypes(list []engine.ValueType) []api.ValueType {
 // Close frees the template.
 func (t *template) Close() {
 	t.once.Do(func() {
+		t.e.lot.drain(t)
 		ctx := context.Background()
 		for _, h := range t.hosts {
 			h.module.Close(ctx)
@@ -160,17 +163,26 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	if t.facts.trap != nil {
 		return nil, t.facts.trap
 	}
-	select {
-	case t.e.slots <- struct{}{}:
-	default:
-		return nil, engine.ErrNoSlot
-	}
-	in := &instance{t: t, cfg: cfg, maxMemory: limit &^ 0xffff, maxTable: tables, budget: firstBudget}
-	in.caller = engine.Caller{State: cfg.State, Instance: in}
-	in.running.inst = in
-	if err := in.open(); err != nil {
-		<-t.e.slots
+	limit &^= 0xffff
+	s, err := t.e.lot.take(t)
+	if err != nil {
 		return nil, err
 	}
+	if s != nil && uint64(len(s.memory.buf)) > limit { // an earlier run's memory became larger than this one's may
+		s.destroy()
+		s = nil
+	}
+	if s == nil {
+		if s, err = t.newSlot(); err != nil {
+			t.e.lot.free()
+			return nil, err
+		}
+	}
+	in := &instance{t: t, cfg: cfg, maxMemory: limit, maxTable: tables, budget: firstBudget, slot: s}
+	in.caller = engine.Caller{State: cfg.State, Instance: in}
+	in.running.inst = in
 	return in, nil
 }
+
+// resettable says that instances are set back and used again.
+func (t *template) resettable() bool { return t.code.State != nil && !t.e.cfg.NoReset }
