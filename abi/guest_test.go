@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/httpfield"
@@ -121,7 +122,8 @@ func (c fakeConfig) OpenConfigStore(name string) (ConfigStore, error) {
 
 type fakeInstance struct{ engine.Instance }
 
-func (fakeInstance) Usage() engine.Usage { return engine.Usage{CPU: 42_500_000} }
+func (fakeInstance) GrantCPU(time.Duration) {}
+func (fakeInstance) Usage() engine.Usage    { return engine.Usage{CPU: 42_500_000} }
 
 const guestMemory = 1 << 16
 

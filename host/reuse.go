@@ -187,15 +187,10 @@ func (a *arrival) Take() *abi.ClientRequest {
 	b.came = time.Now()
 	b.served++
 	b.life.serve(x, b.service.limits.Wall)
-	if c, ok := b.inst.(cpuGranter); ok && b.service.limits.CPU > 0 {
-		c.GrantCPU(b.service.limits.CPU)
-	}
+	b.inst.GrantCPU(b.service.limits.CPU)
 	b.service.requestsReused.Add(1)
 	return &x.client
 }
-
-// cpuGranter is an instance whose limit can be moved: each request has the whole of Limits.CPU.
-type cpuGranter interface{ GrantCPU(time.Duration) }
 
 // Cancel implements abi.Arrival.
 func (a *arrival) Cancel() {

@@ -293,6 +293,9 @@ type Instance interface {
 	Memory() Memory
 	// Usage may be called during hostcalls and after Call.
 	Usage() Usage
+	// GrantCPU moves the limit InstanceConfig.MaxCPU, where there is one: the guest may compute for d from now on. It may
+	// be called during hostcalls.
+	GrantCPU(d time.Duration)
 	// Close gives the slot back. It must be called once, not during Call.
 	Close()
 }

@@ -36,6 +36,21 @@ var interruptTests = []test{
 			})
 		}
 	}},
+	{"a limit of CPU time can be moved during hostcalls", func(t *suite) {
+		const limit, enough = 30 * time.Millisecond, 120 * time.Millisecond
+		calls := loopCalls(noWait)
+		calls[1].Fn = func(c *engine.Caller, _ []uint64) error {
+			if c.Instance.Usage().CPU < enough {
+				c.Instance.GrantCPU(limit)
+			}
+			return nil
+		}
+		inst := t.instance(t.link(t.engine(engine.Config{}), "loops", calls...), engine.InstanceConfig{MaxCPU: limit})
+		var cpu *engine.CPULimitError
+		if err := inst.Call(context.Background(), "plain"); !errors.As(err, &cpu) || cpu.Used < enough {
+			t.Errorf("Call = %v, want a CPU limit after %s", err, enough)
+		}
+	}},
 	{"an endless guest ends when its deadline passes", func(t *suite) {
 		tmpl := t.link(t.engine(engine.Config{}), "loops", loopCalls(noWait)...)
 		inst := t.instance(tmpl, engine.InstanceConfig{})

@@ -353,7 +353,7 @@ func (i *instance) Usage() engine.Usage {
 	return engine.Usage{CPU: used, Memory: uint64(i.c.memory_size)}
 }
 
-// GrantCPU lets the guest compute for d from now on, whatever it had left. It may be called during hostcalls.
+// GrantCPU implements engine.Instance.
 func (i *instance) GrantCPU(d time.Duration) {
 	if i.max > 0 {
 		i.max = i.Usage().CPU + d

@@ -180,6 +180,13 @@ func (in *instance) Usage() engine.Usage {
 	return u
 }
 
+// GrantCPU implements engine.Instance.
+func (in *instance) GrantCPU(d time.Duration) {
+	if in.cfg.MaxCPU > 0 {
+		in.cfg.MaxCPU = in.Usage().CPU + d
+	}
+}
+
 // Close sets the instance back and parks it, or frees it.
 func (in *instance) Close() {
 	s := in.slot
