@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -441,5 +442,89 @@ func TestAHandOffThatLoopsIsRefused(t *testing.T) {
 			t.Errorf("got %d %q", a.StatusCode, a.body)
 		}
 		plainClient.CloseIdleConnections()
+	})
+}
+
+func TestClosingAServiceAnswersHandshakesThatWait(t *testing.T) {
+	asked := make(chan struct{}, 2)
+	origin := rawOrigin(t, func(nc net.Conn, br *bufio.Reader) {
+		http.ReadRequest(br)
+		asked <- struct{}{}
+		io.Copy(io.Discard, br)
+	})
+	origin.FirstByteTimeout = time.Minute
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		calm(t)
+		service := load(t, h, "rust/handoff", ServiceConfig{Backends: []backend.Config{origin}})
+		front := listen(t, service, nil)
+		c := rawHandshake(t, front, handshake, false)
+		<-asked
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		service.Close(ctx)
+		if resp := c.response(t); resp.StatusCode != 503 {
+			t.Errorf("got %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestManyTunnelsLeaveNothingBehind opens many at once, each with a fault of its own.
+func TestManyTunnelsLeaveNothingBehind(t *testing.T) {
+	origin := rawOrigin(t, func(nc net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err != nil {
+			return
+		}
+		io.WriteString(nc, switched+"\r\n")
+		fault, err := br.ReadByte()
+		if err != nil {
+			return
+		}
+		switch fault % 5 {
+		case 0: // ends
+		case 1:
+			nc.(*net.TCPConn).SetLinger(0) // resets
+		case 2:
+			nc.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, br)
+		default:
+			io.Copy(nc, br)
+		}
+	})
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		calm(t)
+		service := load(t, h, "rust/handoff", ServiceConfig{Backends: []backend.Config{origin}, Limits: Limits{TunnelIdle: 500 * time.Millisecond}})
+		front := listen(t, service, nil)
+		secure := listen(t, service, func(s *wire.Server) { s.TLS = &wire.TLSConfig{} })
+		var all sync.WaitGroup
+		for i := range 200 {
+			all.Go(func() {
+				addr := front
+				if i%2 == 0 {
+					addr = secure
+				}
+				c := rawHandshake(t, addr, handshake+string(rune('a'+i%26)), i%2 == 0)
+				defer c.Close()
+				if _, err := http.ReadResponse(c.br, nil); err != nil {
+					return
+				}
+				switch i % 7 {
+				case 0: // goes at once
+				case 1:
+					c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+					io.Copy(io.Discard, c.br)
+				case 2: // says nothing and waits
+					io.Copy(io.Discard, c.br)
+				default:
+					c.Write(bytes.Repeat([]byte("x"), 100*i))
+					io.CopyN(io.Discard, c.br, int64(i))
+				}
+			})
+		}
+		all.Wait()
+		eventually(t, "no tunnel is open", func() bool { return service.Tunnels().Open == 0 })
+		eventually(t, "no connection to the origin is open", func() bool { return service.Stats().Backends[0].Open == 0 })
+		if s := service.Tunnels(); s.Opened != 200 {
+			t.Errorf("counted %+v", s)
+		}
 	})
 }

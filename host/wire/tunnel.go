@@ -143,6 +143,7 @@ func (s *serving) serveStream(w http.ResponseWriter, r *http.Request, f *Facts) 
 		r.Header["Sec-Websocket-Version"] = []string{"13"}
 	}
 	s.handler.ServeHTTP(sw, outer)
+	sw.WriteHeader(http.StatusOK) // what net/http does for a handler that has not answered
 }
 
 // TCPConn gives the TCP connection below one that a handler has taken over (http.Hijacker), if its bytes pass through
