@@ -297,6 +297,14 @@ func registerDynamicBackend(s *Sandbox, m engine.Memory, a args) Status {
 	if _, taken := s.dynamic[name]; taken || s.env.Backends.Lookup(name) != nil {
 		return Error
 	}
+	return s.define(c)
+}
+
+// define adds a backend to those of this sandbox.
+func (s *Sandbox) define(c backend.Config) Status {
+	if s.env.Dynamic == nil {
+		return Unsupported
+	}
 	if len(s.dynamic) >= s.env.maxDynamic() {
 		return LimitExceeded
 	}
@@ -312,7 +320,7 @@ func registerDynamicBackend(s *Sandbox, m engine.Memory, a args) Status {
 	if s.dynamic == nil {
 		s.dynamic = make(map[string]dynamicBackend)
 	}
-	s.dynamic[name] = dynamicBackend{b, release}
+	s.dynamic[c.Name] = dynamicBackend{b, release}
 	return OK
 }
 

@@ -24,6 +24,8 @@ type Environment struct {
 	Backends *backend.Set
 	// Dynamic makes the backends that guests define; nil refuses them.
 	Dynamic *backend.Registry
+	// Shields are the sites that fastly_shielding knows, by name.
+	Shields map[string]Shield
 	// Chain marks what guests send to backends; nil marks nothing.
 	Chain *backend.Chain
 	// MaxExchanges bounds the requests that one sandbox may send to backends; 0 means 1000.

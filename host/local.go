@@ -3,13 +3,14 @@ package host
 import (
 	"fmt"
 
+	"github.com/edgewasm/wasmedge/abi"
 	"github.com/edgewasm/wasmedge/configstore"
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/manifest"
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-// Backends, GRIPProxy, NoWebSockets and FastlyKeys, and the name and service ID where the manifest has them.
+// Backends, Shields, GRIPProxy, NoWebSockets and FastlyKeys, and the name and service ID where the manifest has them.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -28,6 +29,10 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	c.Backends = nil
 	for i := range m.LocalServer.Backends {
 		c.Backends = append(c.Backends, backend.FromManifest(&m.LocalServer.Backends[i]))
+	}
+	c.Shields = make(map[string]abi.Shield, len(m.LocalServer.ShieldingSites))
+	for _, site := range m.LocalServer.ShieldingSites {
+		c.Shields[site.Name] = abi.Shield{Here: site.Local, Plain: site.Unencrypted, TLS: site.Encrypted}
 	}
 	c.NoWebSockets = !m.LocalServer.WebsocketPassthrough
 	c.GRIPProxy = nil

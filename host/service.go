@@ -41,6 +41,8 @@ type ServiceConfig struct {
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
 	NoDynamicBackends bool
+	// Shields are the sites that the program may send requests through, by name.
+	Shields map[string]abi.Shield
 	// BackendOptions are the host's own settings of all of them.
 	BackendOptions backend.Options
 	// GRIPProxy is the GRIP proxy, such as Pushpin, that requests are handed to which the program sends by way of one;
@@ -161,6 +163,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		Chain:        h.newChain(&cfg),
 		Backends:     backends,
 		Dynamic:      s.dynamic,
+		Shields:      cfg.Shields,
 		MaxExchanges: s.limits.BackendRequests,
 		MaxBuffered:  s.limits.BodyBuffer,
 		// The JavaScript SDK's struct is shorter than the others'.
