@@ -38,7 +38,8 @@ type instance struct {
 	suspended bool
 	status    C.int
 	computing bool // counted by the ticker
-	seated    bool // in the engine's lane
+	fresh     bool // counted by the engine's lane
+	seated    bool // in it
 	ended     bool // nothing can be called any more
 	closed    bool
 	broken    bool          // a hostcall did not return: not to be used again
@@ -130,6 +131,9 @@ func (i *instance) Call(ctx context.Context, export string) error {
 	}
 	i.enter(ctx)
 	defer i.leave()
+	if !i.admitted() {
+		return context.Cause(ctx)
+	}
 	if !i.started {
 		if err := i.run(C.we_instantiate(i.c)); err != nil {
 			return err
@@ -147,6 +151,9 @@ func (i *instance) Resume(ctx context.Context) error {
 	i.enter(ctx)
 	defer i.leave()
 	i.suspended = false
+	if !i.admitted() {
+		return context.Cause(ctx)
+	}
 	return i.end(i.run(i.status))
 }
 
@@ -155,7 +162,6 @@ func (i *instance) enter(ctx context.Context) {
 	i.running = true
 	// It stays there after Call: a goroutine that a hostcall left behind may still look at it.
 	i.caller.Context = ctx
-	i.template.engine.lane.arrive()
 	i.compute(true)
 	i.ended = true // unless it comes through; runtime.Goexit in a hostcall leaves here, too
 }
@@ -199,6 +205,9 @@ func (i *instance) run(status C.int) error {
 				return err
 			}
 			i.compute(true)
+			if !i.admitted() {
+				return context.Cause(ctx)
+			}
 			i.c.answered = true
 		case C.WE_YIELDED:
 			// The epoch moved on.
@@ -207,6 +216,10 @@ func (i *instance) run(status C.int) error {
 			}
 			if i.halt(status) {
 				return engine.ErrSuspended
+			}
+			if i.fresh {
+				i.fresh = false
+				i.template.engine.lane.fresh.Add(-1)
 			}
 			i.seated = i.template.engine.lane.turn(ctx, i.seated, time.Duration(i.c.cpu))
 			if ctx.Err() != nil {
@@ -224,6 +237,9 @@ func (i *instance) run(status C.int) error {
 	}
 }
 
+// admitted reports whether the guest may compute; its context has ended otherwise.
+func (i *instance) admitted() bool { return i.fresh || i.seated }
+
 // compute tells the ticker whether the guest computes, as opposed to waiting or having ended.
 func (i *instance) compute(yes bool) {
 	if i.computing == yes {
@@ -232,8 +248,12 @@ func (i *instance) compute(yes bool) {
 	i.computing = yes
 	if yes {
 		i.template.engine.ticker.enter()
+		i.fresh, i.seated = i.template.engine.lane.enter(i.caller.Context, time.Duration(i.c.cpu))
 	} else {
-		if i.seated {
+		if i.fresh {
+			i.fresh = false
+			i.template.engine.lane.leaveFresh()
+		} else if i.seated {
 			i.seated = false
 			i.template.engine.lane.leave()
 		}

@@ -17,16 +17,20 @@ import (
 // Without it each of them would keep an OS thread busy, for Go starts another thread for each call to C that takes long, and a
 // guest that came anew would be one of as many that the system's scheduler takes turns with.
 //
-// While others come, guests in the lane leave some CPUs to them; otherwise they may have all.
+// While there are guests that end within their first tick, those in the lane leave some CPUs to them; otherwise they may have
+// all. Guests in their first tick are bounded, too: beyond maxFresh they need a seat from the start, and are the first to get
+// one. A burst of thousands would otherwise take as many threads before the first of them has computed for a tick.
 type lane struct {
-	most, fewer int // seats, with nobody else about and with somebody
+	most, fewer int   // seats, without and with guests that compute for less than a tick
+	maxFresh    int32 // guests that may compute without a seat
 
+	fresh   atomic.Int32 // guests that compute without a seat
 	waiting atomic.Int32 // length of all queues, changed under mu
-	busy    atomic.Bool  // somebody has come since the last tick
+	busy    atomic.Bool  // somebody has computed for less than a tick since the last one
 
 	mu     sync.Mutex
 	limit  int // most or fewer
-	quiet  int // ticks without anybody coming
+	quiet  int // ticks without such guests
 	taken  int // seats
 	queues [lanes]queue
 	picks  uint // how often somebody was picked
@@ -39,8 +43,10 @@ const (
 	heavyCPU = 200 * time.Millisecond
 	// lastFirst is how often the queues are asked in reverse, so that no guest waits for ever.
 	lastFirst = 4
-	// quietTicks is how many ticks nobody must come for guests in the lane to have all CPUs.
+	// quietTicks is for how many ticks there must be no such guests for those in the lane to have all CPUs.
 	quietTicks = 50
+	// freshPart is how many guests in their first tick there may be for each CPU.
+	freshPart = 8
 )
 
 // queue is a list of seekers, first in first out.
@@ -58,10 +64,22 @@ var seekers = sync.Pool{New: func() any { return &seeker{wake: make(chan struct{
 func (l *lane) init(cpus int) {
 	l.most, l.fewer = cpus, max(1, cpus-max(1, cpus/4))
 	l.limit = l.most
+	l.maxFresh = int32(freshPart * cpus)
 }
 
-// arrive notes that a guest has come.
-func (l *lane) arrive() {
+// enter is called by a guest that begins to compute, perhaps after a wait. It tells whether the guest counts as fresh or
+// has a seat; neither when ctx has ended.
+func (l *lane) enter(ctx context.Context, used time.Duration) (fresh, seated bool) {
+	if l.fresh.Add(1) <= l.maxFresh {
+		return true, false
+	}
+	l.fresh.Add(-1)
+	return false, l.turn(ctx, false, used)
+}
+
+// leaveFresh is called by a guest that has ended, or waits, before its tick was over.
+func (l *lane) leaveFresh() {
+	l.fresh.Add(-1)
 	if !l.busy.Load() {
 		l.busy.Store(true)
 	}

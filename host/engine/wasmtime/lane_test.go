@@ -53,7 +53,10 @@ func TestTheLaneLeavesRoomForThoseWhoCome(t *testing.T) {
 		if l.limit != tt.most {
 			t.Errorf("%d CPUs: %d seats at first", tt.cpus, l.limit)
 		}
-		l.arrive()
+		if fresh, seated := l.enter(t.Context(), 0); !fresh || seated {
+			t.Errorf("%d CPUs: somebody who came anew needed a seat", tt.cpus)
+		}
+		l.leaveFresh()
 		l.tick()
 		if l.limit != tt.fewer {
 			t.Errorf("%d CPUs: %d seats with somebody about", tt.cpus, l.limit)
@@ -64,6 +67,27 @@ func TestTheLaneLeavesRoomForThoseWhoCome(t *testing.T) {
 		if l.limit != tt.most {
 			t.Errorf("%d CPUs: %d seats when nobody came for long", tt.cpus, l.limit)
 		}
+	}
+}
+
+func TestABurstIsBounded(t *testing.T) {
+	var l lane
+	l.init(1)
+	for range l.maxFresh {
+		if fresh, _ := l.enter(t.Context(), 0); !fresh {
+			t.Fatal("refused")
+		}
+	}
+	if fresh, seated := l.enter(t.Context(), 0); fresh || !seated {
+		t.Error("one more did not get the free seat")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if fresh, seated := l.enter(ctx, 0); fresh || seated {
+		t.Error("another one got in although nobody left")
+	}
+	if l.fresh.Load() != l.maxFresh || l.taken != 1 || l.waiting.Load() != 0 {
+		t.Errorf("%d fresh, %d seated, %d waiting", l.fresh.Load(), l.taken, l.waiting.Load())
 	}
 }
 
@@ -82,7 +106,7 @@ func TestNobodyIsForgottenInTheLane(t *testing.T) {
 			default:
 			}
 			if n%100 == 0 {
-				l.arrive()
+				l.busy.Store(true)
 			}
 			l.tick()
 			time.Sleep(20 * time.Microsecond)

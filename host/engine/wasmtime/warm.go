@@ -74,6 +74,9 @@ func (i *instance) Start(ctx context.Context) error {
 	}
 	i.enter(ctx)
 	defer i.leave()
+	if !i.admitted() {
+		return context.Cause(ctx)
+	}
 	if err := i.run(C.we_instantiate(i.c)); err != nil {
 		return err
 	}
