@@ -219,7 +219,7 @@ func (i *instance) run(status C.int) error {
 			}
 			if i.fresh {
 				i.fresh = false
-				i.template.engine.lane.fresh.Add(-1)
+				i.template.engine.lane.leaveFresh(false)
 			}
 			i.seated = i.template.engine.lane.turn(ctx, i.seated, time.Duration(i.c.cpu))
 			if ctx.Err() != nil {
@@ -248,11 +248,11 @@ func (i *instance) compute(yes bool) {
 	i.computing = yes
 	if yes {
 		i.template.engine.ticker.enter()
-		i.fresh, i.seated = i.template.engine.lane.enter(i.caller.Context, time.Duration(i.c.cpu))
+		i.fresh = i.template.engine.lane.enter(i.caller.Context)
 	} else {
 		if i.fresh {
 			i.fresh = false
-			i.template.engine.lane.leaveFresh()
+			i.template.engine.lane.leaveFresh(true)
 		} else if i.seated {
 			i.seated = false
 			i.template.engine.lane.leave()

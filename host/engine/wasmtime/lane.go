@@ -18,14 +18,15 @@ import (
 // guest that came anew would be one of as many that the system's scheduler takes turns with.
 //
 // While there are guests that end within their first tick, those in the lane leave some CPUs to them; otherwise they may have
-// all. Guests in their first tick are bounded, too: beyond maxFresh they need a seat from the start, and are the first to get
-// one. A burst of thousands would otherwise take as many threads before the first of them has computed for a tick.
+// all. Guests in their first tick are bounded, too: beyond maxFresh they wait at the door until one of those has ended, or is
+// through with its tick. A burst of thousands would otherwise take as many threads before the first of them has computed for a tick.
 type lane struct {
 	most, fewer int   // seats, without and with guests that compute for less than a tick
 	maxFresh    int32 // guests that may compute without a seat
 
 	fresh   atomic.Int32 // guests that compute without a seat
 	waiting atomic.Int32 // length of all queues, changed under mu
+	outside atomic.Int32 // length of door, changed under mu
 	busy    atomic.Bool  // somebody has computed for less than a tick since the last one
 
 	mu     sync.Mutex
@@ -33,6 +34,7 @@ type lane struct {
 	quiet  int // ticks without such guests
 	taken  int // seats
 	queues [lanes]queue
+	door   queue
 	picks  uint // how often somebody was picked
 }
 
@@ -67,21 +69,67 @@ func (l *lane) init(cpus int) {
 	l.maxFresh = int32(freshPart * cpus)
 }
 
-// enter is called by a guest that begins to compute, perhaps after a wait. It tells whether the guest counts as fresh or
-// has a seat; neither when ctx has ended.
-func (l *lane) enter(ctx context.Context, used time.Duration) (fresh, seated bool) {
-	if l.fresh.Add(1) <= l.maxFresh {
-		return true, false
+// enter is called by a guest that begins to compute, perhaps after a wait; false when ctx has ended first.
+func (l *lane) enter(ctx context.Context) bool {
+	if l.outside.Load() == 0 && l.takeFresh() {
+		return true
 	}
-	l.fresh.Add(-1)
-	return false, l.turn(ctx, false, used)
+	s := seekers.Get().(*seeker)
+	l.mu.Lock()
+	l.push(&l.door, &l.outside, s)
+	l.open()
+	l.mu.Unlock()
+	ok := true
+	select {
+	case <-s.wake:
+	case <-ctx.Done():
+		ok = false
+		l.mu.Lock()
+		if s.queue != nil {
+			l.remove(s, &l.outside)
+		} else {
+			<-s.wake
+			l.fresh.Add(-1)
+			l.open()
+		}
+		l.mu.Unlock()
+	}
+	seekers.Put(s)
+	return ok
 }
 
-// leaveFresh is called by a guest that has ended, or waits, before its tick was over.
-func (l *lane) leaveFresh() {
+func (l *lane) takeFresh() bool {
+	for {
+		n := l.fresh.Load()
+		if n >= l.maxFresh {
+			return false
+		}
+		if l.fresh.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// open lets guests in that wait at the door. The lane is locked.
+func (l *lane) open() {
+	for l.door.first != nil && l.takeFresh() {
+		s := l.door.first
+		l.remove(s, &l.outside)
+		s.wake <- struct{}{}
+	}
+}
+
+// leaveFresh is called by a guest that has come in by the door: it has ended, or waits, before its tick was over (early),
+// or is through with its tick. Who waits at the door has counted itself before it looks for room; so nobody is overlooked.
+func (l *lane) leaveFresh(early bool) {
 	l.fresh.Add(-1)
-	if !l.busy.Load() {
+	if early && !l.busy.Load() {
 		l.busy.Store(true)
+	}
+	if l.outside.Load() > 0 {
+		l.mu.Lock()
+		l.open()
+		l.mu.Unlock()
 	}
 }
 
@@ -114,7 +162,7 @@ func (l *lane) turn(ctx context.Context, seated bool, used time.Duration) bool {
 		l.taken--
 	}
 	s := seekers.Get().(*seeker)
-	l.push(s, used)
+	l.push(l.queue(used), &l.waiting, s)
 	l.dispatch()
 	l.mu.Unlock()
 	select {
@@ -126,7 +174,7 @@ func (l *lane) turn(ctx context.Context, seated bool, used time.Duration) bool {
 		case <-ctx.Done():
 			l.mu.Lock()
 			if s.queue != nil {
-				l.remove(s)
+				l.remove(s, &l.waiting)
 			} else {
 				<-s.wake
 				l.taken--
@@ -158,7 +206,7 @@ func (l *lane) dispatch() {
 				k = lanes - 1 - k
 			}
 			if s := l.queues[k].first; s != nil {
-				l.remove(s)
+				l.remove(s, &l.waiting)
 				l.taken++
 				s.wake <- struct{}{}
 				break
@@ -167,13 +215,18 @@ func (l *lane) dispatch() {
 	}
 }
 
-func (l *lane) push(s *seeker, used time.Duration) {
-	q := &l.queues[0]
-	if used >= heavyCPU {
-		q = &l.queues[2]
-	} else if used >= lightCPU {
-		q = &l.queues[1]
+// queue is where a guest waits that has used so much.
+func (l *lane) queue(used time.Duration) *queue {
+	switch {
+	case used < lightCPU:
+		return &l.queues[0]
+	case used < heavyCPU:
+		return &l.queues[1]
 	}
+	return &l.queues[2]
+}
+
+func (l *lane) push(q *queue, length *atomic.Int32, s *seeker) {
 	s.queue, s.next, s.prev = q, nil, q.last
 	if q.last != nil {
 		q.last.next = s
@@ -181,10 +234,10 @@ func (l *lane) push(s *seeker, used time.Duration) {
 		q.first = s
 	}
 	q.last = s
-	l.waiting.Add(1)
+	length.Add(1)
 }
 
-func (l *lane) remove(s *seeker) {
+func (l *lane) remove(s *seeker, length *atomic.Int32) {
 	q := s.queue
 	if s.prev != nil {
 		s.prev.next = s.next
@@ -197,5 +250,5 @@ func (l *lane) remove(s *seeker) {
 		q.last = s.prev
 	}
 	s.queue, s.next, s.prev = nil, nil, nil
-	l.waiting.Add(-1)
+	length.Add(-1)
 }

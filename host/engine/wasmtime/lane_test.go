@@ -53,10 +53,10 @@ func TestTheLaneLeavesRoomForThoseWhoCome(t *testing.T) {
 		if l.limit != tt.most {
 			t.Errorf("%d CPUs: %d seats at first", tt.cpus, l.limit)
 		}
-		if fresh, seated := l.enter(t.Context(), 0); !fresh || seated {
-			t.Errorf("%d CPUs: somebody who came anew needed a seat", tt.cpus)
+		if !l.enter(t.Context()) {
+			t.Errorf("%d CPUs: somebody who came anew did not get in", tt.cpus)
 		}
-		l.leaveFresh()
+		l.leaveFresh(true)
 		l.tick()
 		if l.limit != tt.fewer {
 			t.Errorf("%d CPUs: %d seats with somebody about", tt.cpus, l.limit)
@@ -74,20 +74,30 @@ func TestABurstIsBounded(t *testing.T) {
 	var l lane
 	l.init(1)
 	for range l.maxFresh {
-		if fresh, _ := l.enter(t.Context(), 0); !fresh {
+		if !l.enter(t.Context()) {
 			t.Fatal("refused")
 		}
 	}
-	if fresh, seated := l.enter(t.Context(), 0); fresh || !seated {
-		t.Error("one more did not get the free seat")
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if fresh, seated := l.enter(ctx, 0); fresh || seated {
-		t.Error("another one got in although nobody left")
+	if l.enter(ctx) {
+		t.Error("one more got in although nobody left")
 	}
-	if l.fresh.Load() != l.maxFresh || l.taken != 1 || l.waiting.Load() != 0 {
-		t.Errorf("%d fresh, %d seated, %d waiting", l.fresh.Load(), l.taken, l.waiting.Load())
+	in := make(chan bool)
+	for range 2 {
+		go func() { in <- l.enter(t.Context()) }()
+	}
+	for l.outside.Load() < 2 {
+		runtime.Gosched()
+	}
+	for _, early := range []bool{true, false} {
+		l.leaveFresh(early)
+		if !<-in {
+			t.Error("nobody got the place of one who left")
+		}
+	}
+	if l.fresh.Load() != l.maxFresh || l.outside.Load() != 0 {
+		t.Errorf("%d are inside, %d outside", l.fresh.Load(), l.outside.Load())
 	}
 }
 
@@ -95,6 +105,7 @@ func TestABurstIsBounded(t *testing.T) {
 func TestNobodyIsForgottenInTheLane(t *testing.T) {
 	var l lane
 	l.init(3)
+	l.maxFresh = 2
 	var inside atomic.Int64
 	stop := make(chan struct{})
 	var ticking sync.WaitGroup
@@ -121,6 +132,9 @@ func TestNobodyIsForgottenInTheLane(t *testing.T) {
 				if random.IntN(3) == 0 {
 					time.AfterFunc(time.Duration(random.IntN(200))*time.Microsecond, cancel)
 				}
+				if l.enter(ctx) {
+					l.leaveFresh(random.IntN(2) == 0)
+				}
 				seated := false
 				for range random.IntN(8) {
 					seated = l.turn(ctx, seated, time.Duration(random.Int64N(int64(2*heavyCPU))))
@@ -143,7 +157,7 @@ func TestNobodyIsForgottenInTheLane(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	ticking.Wait()
-	if l.taken != 0 || l.waiting.Load() != 0 {
-		t.Errorf("%d seats are taken, %d wait", l.taken, l.waiting.Load())
+	if l.taken != 0 || l.waiting.Load() != 0 || l.fresh.Load() != 0 || l.outside.Load() != 0 {
+		t.Errorf("%d seats are taken, %d wait; %d are fresh, %d outside", l.taken, l.waiting.Load(), l.fresh.Load(), l.outside.Load())
 	}
 }
