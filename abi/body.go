@@ -274,7 +274,10 @@ func (b *Body) Read(ctx context.Context, p []byte) (int, error) {
 			return 0, err
 		}
 		if next.src == nil {
-			return b.consume(p), nil
+			if n := b.consume(p); n > 0 {
+				return n, nil
+			}
+			continue // the body was given up meanwhile
 		}
 		n, err := next.src.Read(ctx, p)
 		if n > 0 {
@@ -299,9 +302,11 @@ func (b *Body) peek(ctx context.Context) (part, error) {
 			b.mu.Unlock()
 			return p, nil
 		}
-		streaming, broken := b.streaming, b.broken
+		streaming, broken, gone := b.streaming, b.broken, b.gone
 		b.mu.Unlock()
 		switch {
+		case gone != nil:
+			return part{}, gone // what is left was thrown away: this is no end
 		case broken != nil:
 			return part{}, broken
 		case !streaming:
@@ -315,9 +320,17 @@ func (b *Body) peek(ctx context.Context) (part, error) {
 	}
 }
 
-// consume copies from the first part, which is in memory.
+// isFirst reports whether the first part is still the one that a reader has seen; src is nil for one in memory. A body may
+// be given up while it is read. The caller holds mu.
+func (b *Body) isFirst(src *Source) bool { return b.head < len(b.parts) && b.parts[b.head].src == src }
+
+// consume copies from the first part, which is in memory. 0: there is none any more.
 func (b *Body) consume(p []byte) int {
 	b.mu.Lock()
+	if !b.isFirst(nil) {
+		b.mu.Unlock()
+		return 0
+	}
 	first := &b.parts[b.head]
 	n := copy(p, first.b)
 	first.b = first.b[n:]
@@ -329,9 +342,13 @@ func (b *Body) consume(p []byte) int {
 	return n
 }
 
-// take removes the first part, which is in memory, and gives its bytes.
+// take removes the first part, which is in memory, and gives its bytes; none if there is none any more.
 func (b *Body) take() []byte {
 	b.mu.Lock()
+	if !b.isFirst(nil) {
+		b.mu.Unlock()
+		return nil
+	}
 	p := b.parts[b.head].b
 	b.parts[b.head] = part{}
 	b.head++
@@ -364,6 +381,10 @@ func (b *Body) sourceEnded(src *Source) {
 	}
 	src.close()
 	b.mu.Lock()
+	if !b.isFirst(src) {
+		b.mu.Unlock()
+		return
+	}
 	for _, f := range trailers.Fields() {
 		b.trailers.Add(f.Name, f.Value)
 	}

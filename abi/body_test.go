@@ -252,3 +252,25 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	*c += countingWriter(len(p))
 	return len(p), nil
 }
+
+// givenUp is content whose body is given up while it is read.
+type givenUp struct{ body **Body }
+
+func (g givenUp) Read([]byte) (int, error) {
+	(*g.body).Abandon(ErrReaderGone)
+	return 0, io.EOF
+}
+
+func (givenUp) Close() error { return nil }
+
+func TestABodyThatIsGivenUpWhileItIsReadHasNoEnd(t *testing.T) {
+	var b *Body
+	b = NewBody(NewSource(givenUp{&b}, -1, nil))
+	if n, err := b.Read(t.Context(), make([]byte, 10)); n != 0 || err != ErrReaderGone {
+		t.Errorf("got %d, %v", n, err)
+	}
+	b = NewBody(NewSource(givenUp{&b}, -1, nil))
+	if err := b.CopyTo(t.Context(), io.Discard, func() error { return nil }); err != ErrReaderGone {
+		t.Errorf("got %v", err)
+	}
+}

@@ -79,6 +79,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(s, w, r)
 	x.left.Store(1)
 	defer x.done()
+	defer x.leaveUpload()
 	if !x.readMarks() {
 		return
 	}

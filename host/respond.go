@@ -159,6 +159,7 @@ func (x *exchange) waitUpload(control *http.ResponseController) {
 func (x *exchange) leaveUpload() {
 	if x.upload != nil {
 		x.upload.detach()
+		x.settleUpload()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,8 @@ import (
 	"github.com/edgewasm/wasmedge/abi"
 )
 
-// upload is the client's body. The guest reads it while the server's goroutine waits for its end: a body must not
-// be read once the handler has returned.
+// upload is the client's body. The guest reads it, or a backend to which it was passed on, while the server's goroutine waits
+// for its end: a body must not be read once the handler has returned, nor twice at the same time.
 type upload struct {
 	body    io.ReadCloser
 	control *http.ResponseController
@@ -25,6 +26,9 @@ type upload struct {
 	mu          sync.Mutex
 	watched     bool // interrupt is called when the guest must stop
 	reading     bool
+	whole       bool          // read to its end
+	stuck       bool          // the writer has no deadlines: a read cannot be ended
+	read        chan struct{} // closed when the read under way has ended; nil unless someone waits for that
 	interrupted bool
 	returned    bool // the handler is about to return: the connection is no longer ours
 	once        sync.Once
@@ -53,6 +57,11 @@ func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.body.Read(p)
 	u.mu.Lock()
 	u.reading = false
+	u.whole = u.whole || err == io.EOF
+	if u.read != nil {
+		close(u.read)
+		u.read = nil
+	}
 	u.mu.Unlock()
 	if err != nil {
 		var slow interface{ Timeout() bool } // os.ErrDeadlineExceeded, *wire.BodyError
@@ -70,10 +79,24 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close says that the guest will not read on.
+// Close says that nobody will read on, and ends a read that waits.
 func (u *upload) Close() error {
+	u.mu.Lock()
+	if u.reading && !u.returned {
+		u.stop()
+	}
+	u.mu.Unlock()
 	u.end()
 	return nil
+}
+
+// stop ends the read under way and refuses others. The caller holds mu.
+func (u *upload) stop() {
+	if !u.interrupted {
+		u.interrupted = true
+		// Any other error comes from a connection that is closed already, which ends reads as well.
+		u.stuck = errors.Is(u.control.SetReadDeadline(time.Unix(1, 0)), http.ErrNotSupported)
+	}
 }
 
 func (u *upload) end() {
@@ -99,17 +122,54 @@ func (u *upload) interrupt() {
 		return
 	default:
 	}
-	u.interrupted = true
-	u.control.SetReadDeadline(time.Unix(1, 0))
+	u.stop()
 }
 
-// detach is called when the handler returns. A read that still waits, because the guest asked whether there is
-// something to read and then lost interest, would hold the server up: it is ended.
+// detach is called when the handler returns. A read that still waits is ended: the guest asked whether there is
+// something to read and then lost interest, or an origin has answered before it had read all. The server reads what
+// is left of the body by itself, so nobody else may still do that.
 func (u *upload) detach() {
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.returned = true
-	if u.reading && !u.interrupted {
-		u.control.SetReadDeadline(time.Unix(1, 0))
+	if !u.returned && u.reading {
+		u.stop()
 	}
+	u.returned = true
+	if !u.reading || u.stuck {
+		u.mu.Unlock()
+		return
+	}
+	if u.read == nil {
+		u.read = make(chan struct{})
+	}
+	read := u.read
+	u.mu.Unlock()
+	<-read
+}
+
+// lastDrop is how much of a body that nobody wants is read so that its connection can serve another request, and dropTime how
+// long that may take: a client may be waiting for the end of the response before it sends on.
+const (
+	lastDrop = 256 << 10
+	dropTime = 5 * time.Millisecond
+)
+
+// settleUpload is called before the handler returns, when nobody reads the body any more. A body of which something is left then
+// costs its connection. net/http would read the rest by itself, but with full duplex it also goes on to watch the
+// connection when it comes upon the body's end, and trips over that with the next request.
+func (x *exchange) settleUpload() {
+	u := x.upload
+	if u.whole || u.stuck || x.r.ProtoMajor != 1 {
+		return
+	}
+	if !u.interrupted {
+		u.control.SetReadDeadline(time.Now().Add(dropTime))
+		_, err := io.CopyN(io.Discard, u.body, lastDrop)
+		u.control.SetReadDeadline(time.Time{})
+		if u.whole = err == io.EOF; u.whole {
+			return
+		}
+	}
+	// A body beyond its limit is how net/http can be told that a connection is to be closed once the head is out.
+	http.MaxBytesReader(x.w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
+	u.whole = true
 }
