@@ -211,6 +211,7 @@ const (
 	maxSNI          = 1024
 	maxCACerts      = 65536
 	maxCiphers      = 4096
+	maxClientCert   = 65536
 )
 
 // structReader reads the fields of a guest's struct. Fields whose bit is not set are not touched: SDKs pass shorter
@@ -291,7 +292,7 @@ func registerDynamicBackend(s *Sandbox, m engine.Memory, a args) Status {
 	if !parseTarget(target, &c) {
 		return Inval
 	}
-	if st := readDynamic(m, a.u32(4), a.u32(5), &c); st != OK {
+	if st := s.readDynamic(m, a.u32(4), a.u32(5), &c); st != OK {
 		return st
 	}
 	if _, taken := s.dynamic[name]; taken || s.env.Backends.Lookup(name) != nil {
@@ -346,8 +347,8 @@ func parseTarget(target string, c *backend.Config) bool {
 	return true
 }
 
-// readDynamic reads dynamic_backend_config.
-func readDynamic(m engine.Memory, mask, ptr uint32, c *backend.Config) Status {
+// readDynamic reads dynamic_backend_config. BadF: the client's key is no secret of this sandbox.
+func (s *Sandbox) readDynamic(m engine.Memory, mask, ptr uint32, c *backend.Config) Status {
 	if mask&dynReserved != 0 || mask >= dynUnknown {
 		return Inval
 	}
@@ -401,7 +402,20 @@ func readDynamic(m engine.Memory, mask, ptr uint32, c *backend.Config) Status {
 			c.TLS.SNI = &sni
 		}
 		if has(dynClientCert) {
-			return BadF // the key is a secret's handle, and there are no secrets yet
+			chain := r.text(60, maxClientCert)
+			if r.st != OK {
+				return r.st
+			}
+			key, st := s.secrets.get(r.u32(68))
+			if st != OK {
+				return st
+			}
+			pair, err := tls.X509KeyPair([]byte(chain), key.plaintext)
+			if err != nil {
+				s.warn("a dynamic backend was refused: its client certificate and key", err)
+				return Inval
+			}
+			c.TLS.ClientCert = &pair
 		}
 	}
 	c.DontPool, c.GRPC, c.PreferIPv4 = has(dynDontPool), has(dynGRPC), has(dynPreferIPv4)

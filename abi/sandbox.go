@@ -141,6 +141,7 @@ type Sandbox struct {
 	items        table[item] // everything that select can wait on
 	endpoints    table[openEndpoint]
 	configStores table[openConfigStore]
+	secrets      table[openSecret]
 
 	dynamic   map[string]dynamicBackend
 	exchanges int // requests sent to backends
@@ -179,8 +180,9 @@ func NewSandbox(env *Environment, client *ClientRequest) *Sandbox {
 // Begin prepares a zero or finished sandbox for a run.
 func (s *Sandbox) Begin(env *Environment, client *ClientRequest) {
 	if s.notify == nil {
-		s.notify = make(chan struct{}, 1)
-		s.wakeFn = func() { poke(s.notify) }
+		notify := make(chan struct{}, 1) // who wakes may do so after the sandbox has gone on to another run
+		s.notify = notify
+		s.wakeFn = func() { poke(notify) }
 	}
 	s.env, s.client = env, client
 	s.buffered = env.MaxBuffered
@@ -221,6 +223,7 @@ func (s *Sandbox) Finish() {
 	s.items.reset()
 	s.endpoints.reset()
 	s.configStores.reset()
+	s.forgetSecrets()
 	clear(s.clients)
 	s.clients = s.clients[:0]
 	s.missing = s.missing[:0]

@@ -47,6 +47,7 @@ var modules = map[string][]calls{
 	"fastly_http_req":        {httpReqCalls, httpReqSendCalls, httpReqHandOffCalls},
 	"fastly_http_resp":       {httpRespCalls},
 	"fastly_log":             {logCalls},
+	"fastly_secret_store":    {secretStoreCalls},
 	"fastly_shielding":       {shieldingCalls},
 }
 
