@@ -251,18 +251,21 @@ func (s *Sandbox) selectPending(m engine.Memory, list args, d errorDetail, a arg
 		return Inval
 	}
 	for {
+		var first *pendingRequest // of several that are done, the one that was done first
+		var at int
 		for i := 0; i < len(handles); i += 4 {
-			h := binary.LittleEndian.Uint32(handles[i:])
-			p, st := s.pendingRequest(h)
+			p, st := s.pendingRequest(binary.LittleEndian.Uint32(handles[i:]))
 			if st != OK {
 				return st
 			}
-			if !p.finished() {
-				continue
+			if p.finished() && (first == nil || p.place < first.place) {
+				first, at = p, i
 			}
-			s.items.take(h)
-			index.put(uint32(i / 4))
-			if st := s.deliver(p, d, o); st != OK && p.err == nil {
+		}
+		if first != nil {
+			s.items.take(binary.LittleEndian.Uint32(handles[at:]))
+			index.put(uint32(at / 4))
+			if st := s.deliver(first, d, o); st != OK && first.err == nil {
 				return st
 			}
 			return OK

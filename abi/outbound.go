@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
@@ -47,7 +48,11 @@ type pendingRequest struct {
 	resp   *backend.Response
 	err    error
 	edits  []fieldEdit
+	place  uint64 // among all that are done, in the order of their heads
 }
+
+// arrivals numbers exchanges in the order in which they were done.
+var arrivals atomic.Uint64
 
 // fieldEdit is a change of the header of a response that is yet to come.
 type fieldEdit struct {
@@ -178,6 +183,7 @@ func (s *Sandbox) startRequest(to *backend.Backend, r *Request, b *Body) *pendin
 	wake := s.wakeFn
 	go func() {
 		p.resp, p.err = to.Send(ctx, req)
+		p.place = arrivals.Add(1)
 		close(p.done)
 		wake()
 	}()
