@@ -28,7 +28,7 @@
 // When a module is compiled, wasm.State is what can change in its instances: memory and mutable globals; those
 // that the guest keeps to itself are exported under reserved names, which Exports and Call do not show. Modules with
 // more state than that (changing tables, dropped segments, start functions, references) are taken down and
-// made anew as ever, and so are an instance that grew its memory by more than 1 MiB, one that wrote to more than 4 MiB
+// made anew as ever, and so are an instance that grew its memory by more than 4 MiB, one that wrote to more than 4 MiB
 // over its life, and one in which a hostcall panicked. How a guest ended does not matter otherwise. Memory that grew by less stays,
 // as zeros; the guest keeps its own account of the size (wasm.Module.KeepSize, and docs/RATIONALE.md for what differs).
 //

@@ -36,7 +36,7 @@ const (
 
 	// maxGrown is by how many bytes an instance's memory may have grown. What it once grew to stays accessible to
 	// runs that have not grown it themselves (wasm.Module.KeepSize), so it should not be much.
-	maxGrown = 1 << 20
+	maxGrown = 4 << 20
 
 	// maxWritten is how many ranges of written memory one instance may have.
 	maxWritten = int(maxResident / 4096)

@@ -297,7 +297,7 @@ const twoPages = `(module (import "env" "report" (func $report (param i64))) (im
 	(func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 13107200)))
 	(func (export "wait") (call $wait)) (func (export "panic") (call $panic))
 	(func (export "grow") (drop (memory.grow (i32.const 1))))
-	(func (export "balloon") (drop (memory.grow (i32.const 17)))))`
+	(func (export "balloon") (drop (memory.grow (i32.const 65)))))`
 
 // parked counts the template's parked instances.
 func parked(t *template) int {
