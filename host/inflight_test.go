@@ -51,6 +51,8 @@ func TestManyRequestsWaitAtOnce(t *testing.T) {
 				t.Errorf("%d OS threads more for %d guests that wait", n-threads, requests)
 			}
 			wg.Wait()
+			// A sandbox may be cleared away just after its response.
+			waitFor(t, func() bool { return h.Stats().Sandboxes.InUse == 0 })
 			st := h.Stats()
 			if st.Sandboxes.InUse != 0 || st.Sandboxes.Waiting != 0 || st.Services[0].Requests != requests {
 				t.Errorf("%+v", st.Sandboxes)

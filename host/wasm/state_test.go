@@ -178,6 +178,9 @@ func TestStateOfRealGuests(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, st, err := m.ExportState(statePrefix)
+		if errors.Is(err, wasm.ErrKeepsState) && filepath.Base(filepath.Dir(path)) == "wat" {
+			continue // written by hand, some of them for that
+		}
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue

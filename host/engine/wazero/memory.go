@@ -16,8 +16,9 @@ const (
 	maxResident = 4 << 20
 
 	// maxGrown is by how many bytes an instance's memory may have grown. What it once grew to stays accessible to
-	// runs that have not grown it themselves (wasm.Module.KeepSize), so it should not be much.
-	maxGrown = 1 << 20
+	// runs that have not grown it themselves (wasm.Module.KeepSize), so it should not be much. A hello of Go's, with
+	// the SDK in it, grows by one to four MiB, and to make its instance anew takes a hundred times as long.
+	maxGrown = 4 << 20
 )
 
 // linearMemory is the memory of one instance, of which the guest sees buf. It is a wazero allocator that gives itself

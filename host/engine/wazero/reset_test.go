@@ -161,7 +161,7 @@ func plainGuest(pages, fill int) []byte {
 	g.function("end", store64(4096, 1)+callEnd)
 	g.function("panic", callPanic)
 	g.function("grow", growBy(1))
-	g.function("balloon", growBy(17))
+	g.function("balloon", growBy(65))
 	g.function("trap", store64(4096, 1)+"\x00")
 	g.look([]engine.ValueType{engine.I32})
 	return g.encode()
