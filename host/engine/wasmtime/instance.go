@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"time"
 	"unsafe"
@@ -29,6 +30,7 @@ type instance struct {
 	slot     *slot
 	c        *C.we_inst // the slot's
 	template *template
+	calls    []hostcall // the template's
 	caller   engine.Caller
 	max      time.Duration // of CPU; 0 is unbounded
 	started  bool          // the start function has run, or there is none
@@ -114,7 +116,7 @@ func (t *template) fresh(cfg engine.InstanceConfig, memory uint64, elements uint
 }
 
 func newInstance(t *template, cfg engine.InstanceConfig) *instance {
-	i := &instance{template: t, max: cfg.MaxCPU, suspender: cfg.Suspend}
+	i := &instance{template: t, calls: t.calls, max: cfg.MaxCPU, suspender: cfg.Suspend}
 	i.caller = engine.Caller{State: cfg.State, Instance: i}
 	return i
 }
@@ -201,7 +203,7 @@ func (i *instance) run(status C.int) error {
 			i.refresh()
 			i.c.faulted = true // it may write to memory, in whatever thread
 			i.compute(false)
-			if err := i.perform(h, i.stack(h), false); err != nil {
+			if err := i.perform(h, i.stack(h)); err != nil {
 				return err
 			}
 			i.compute(true)
@@ -283,60 +285,53 @@ func (i *instance) stack(h *hostcall) []uint64 {
 
 // refresh brings caller.Memory up to date with what C saw last.
 func (i *instance) refresh() {
-	i.caller.Memory = unsafe.Slice((*byte)(unsafe.Pointer(i.c.memory_base)), int(i.c.memory_size))
+	base, size := (*byte)(unsafe.Pointer(i.c.memory_base)), int(i.c.memory_size)
+	if size != len(i.caller.Memory) || base != unsafe.SliceData(i.caller.Memory) {
+		i.caller.Memory = unsafe.Slice(base, size)
+	}
 }
 
-// weHostcall is called by the shim, on the stack of the polling thread, when a guest makes a hostcall.
-//
-//export weHostcall
-func weHostcall(handle, index C.uint32_t, mode C.int) C.int {
-	i := instances.get(uint32(handle))
-	h := &i.template.calls[index]
-	i.refresh()
-	stack := i.stack(h)
-	if mode == C.WE_TRY {
-		ready, err := i.ready(h, stack)
-		if err != nil {
-			i.failure = err
-			return C.WE_ENDED
-		}
-		if !ready {
-			return C.WE_NOT_READY
-		}
-	}
-	if err := i.perform(h, stack, true); err != nil {
-		i.failure = err
-		return C.WE_ENDED
-	}
-	return C.WE_ANSWERED
-}
+func init() { C.we_set_hostcall(C.uintptr_t(reflect.ValueOf(onHostcall).Pointer())) }
 
-// perform runs a hostcall. A panic must not pass through C or wasmtime, so it becomes an error here.
-func (i *instance) perform(h *hostcall, stack []uint64, inC bool) (err error) {
+// onHostcall is called by the shim with a we_inst, on the stack of the polling thread, when a guest makes a hostcall. A
+// panic must not pass through C or wasmtime, so it becomes an error here.
+func onHostcall(inst unsafe.Pointer) {
+	c := (*C.we_inst)(inst)
+	i := instances.get(uint32(c.handle))
+	h := &i.calls[c.call]
 	returned := false
 	defer func() {
 		if !returned {
 			i.broken = true
-			err = panicked(h, recover(), inC)
+			i.failure = panicked(h, recover(), true)
+			c.answer = C.WE_ENDED
+		}
+	}()
+	i.refresh()
+	stack := i.stack(h)
+	if c.mode == C.WE_TRY && !h.Ready(&i.caller, stack) {
+		c.answer = C.WE_NOT_READY
+	} else if err := h.Fn(&i.caller, stack); err != nil {
+		i.failure = err
+		c.answer = C.WE_ENDED
+	} else {
+		c.answer = C.WE_ANSWERED
+	}
+	returned = true
+}
+
+// perform runs a hostcall for which the guest is suspended.
+func (i *instance) perform(h *hostcall, stack []uint64) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			i.broken = true
+			err = panicked(h, recover(), false)
 		}
 	}()
 	err = h.Fn(&i.caller, stack)
 	returned = true
 	return err
-}
-
-// ready asks a hostcall whether it would return at once.
-func (i *instance) ready(h *hostcall, stack []uint64) (ready bool, err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			i.broken = true
-			err = panicked(h, recover(), true)
-		}
-	}()
-	ready = h.Ready(&i.caller, stack)
-	returned = true
-	return ready, nil
 }
 
 // panicked makes an error of a hostcall that did not return.

@@ -9,14 +9,23 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "_cgo_export.h"
-
 // Between we_poll's frame and the place where Go callbacks run lie the frames of wasmtime's poll down to the
 // switch to the fiber, under 3 KiB in wasmtime 39.
 #define HOST_STACK_GAP (32 << 10)
 
-// we_call_on calls f(arg) with the stack pointer at sp and comes back on the present stack.
-void we_call_on(void *sp, void (*f)(void *), void *arg) __asm__("we_call_on");
+// crosscall2 of runtime/cgo calls the Go function whose code is at fn. It is what the C functions that cgo makes of
+// exported Go functions come down to; they wait for Go to be initialised first, and copy arguments and results, which is
+// a tenth of the way. SWIG relies on it, too, so that its signature is fixed.
+extern void crosscall2(void (*fn)(void *), void *arg, int size, size_t ctxt);
+
+// The code of the Go function for hostcalls.
+static void (*go_hostcall)(void *);
+
+void we_set_hostcall(uintptr_t code) { go_hostcall = (void (*)(void *))code; }
+
+// we_call_on calls crosscall(fn, arg, 0, 0) with the stack pointer at sp and comes back on the present stack.
+void we_call_on(void *sp, void (*crosscall)(void (*)(void *), void *, int, size_t), void (*fn)(void *),
+                void *arg) __asm__("we_call_on");
 
 #if defined(__linux__)
 #define ELF_SIZE ".type we_call_on, %function\n.size we_call_on, .-we_call_on\n"
@@ -36,8 +45,12 @@ __asm__(".text\n"
         "movq %rsp, %rbp\n"
         ".cfi_def_cfa_register %rbp\n"
         "movq %rdi, %rsp\n"
+        "movq %rsi, %rax\n"
         "movq %rdx, %rdi\n"
-        "callq *%rsi\n"
+        "movq %rcx, %rsi\n"
+        "xorl %edx, %edx\n"
+        "xorl %ecx, %ecx\n"
+        "callq *%rax\n"
         "movq %rbp, %rsp\n"
         "popq %rbp\n"
         ".cfi_def_cfa %rsp, 8\n"
@@ -56,8 +69,12 @@ __asm__(".text\n"
         "mov x29, sp\n"
         ".cfi_def_cfa x29, 16\n"
         "mov sp, x0\n"
+        "mov x9, x1\n"
         "mov x0, x2\n"
-        "blr x1\n"
+        "mov x1, x3\n"
+        "mov x2, xzr\n"
+        "mov x3, xzr\n"
+        "blr x9\n"
         "mov sp, x29\n"
         "ldp x29, x30, [sp], #16\n"
         ".cfi_def_cfa sp, 0\n"
@@ -274,23 +291,13 @@ static void see_memory(we_inst *i, wasmtime_caller_t *caller) {
   i->memory_size = size;
 }
 
-struct go_call {
-  const we_inst *inst;
-  const we_call *call;
-  int mode, answer;
-};
-
-static void go_call(void *arg) {
-  struct go_call *g = arg;
-  g->answer = weHostcall(g->inst->handle, g->call->index, g->mode);
-}
-
 // to_go runs a hostcall in Go. Go does not accept a call from a stack that it does not know, so it is made on
 // the stack of the thread, below the frames of the poll that runs the guest.
-static int to_go(const we_inst *i, const we_call *c, int mode) {
-  struct go_call g = {i, c, mode, WE_ENDED};
-  we_call_on(i->host_sp, go_call, &g);
-  return g.answer;
+static int to_go(we_inst *i, const we_call *c, int mode) {
+  i->call = c->index;
+  i->mode = mode;
+  we_call_on(i->host_sp, crosscall2, go_hostcall, i);
+  return i->answer;
 }
 
 static bool when_answered(void *env) { return ((const we_inst *)env)->answered; }
@@ -329,7 +336,11 @@ static bool wait_for_go(we_inst *i, const we_call *c) {
 static wasm_trap_t *on_hostcall(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *values, size_t n) {
   const we_call *c = env;
   we_inst *i = wasmtime_context_get_data(wasmtime_caller_context(caller));
-  for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint64_t)values[k].i64;
+  // A narrow value is read as such: a wide read of what has just been written narrowly makes the CPU wait.
+  if (c->wide)
+    for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint64_t)values[k].i64;
+  else
+    for (size_t k = 0; k < c->params; k++) i->slots[k] = (uint32_t)values[k].i32;
   see_memory(i, caller);
   int answer = WE_NOT_READY;
   if (!c->may_block)

@@ -28,8 +28,9 @@ typedef struct we_engine {
 typedef struct we_call {
   uint32_t index; // in the Go template's table
   uint16_t params, results;
+  bool wide; // some parameter has 64 bits
   bool may_block;
-  bool ask; // whether Go is asked for readiness before the guest is suspended
+  bool ask;  // whether Go is asked for readiness before the guest is suspended
 } we_call;
 
 // we_name is an export's name.
@@ -60,7 +61,7 @@ enum {
   WE_NO_EXPORT // nothing was run
 };
 
-// How Go is called for a hostcall, and what it answers.
+// How Go is called for a hostcall, and what it answers: we_inst.mode and answer.
 enum { WE_RUN, WE_TRY };
 enum { WE_ANSWERED, WE_ENDED, WE_NOT_READY };
 
@@ -80,7 +81,10 @@ typedef struct we_inst {
   wasm_trap_t *trap;
   wasmtime_error_t *error;
 
-  char *host_sp; // where calls to Go run: on the stack of the thread that is in we_poll
+  uint32_t handle;  // by which Go knows the instance
+  uint32_t call;    // we_call.index of the hostcall that Go is called for; read by Go, like mode
+  int mode, answer; // the answer is written by Go
+  char *host_sp;    // where calls to Go run: on the stack of the thread that is in we_poll
 
   wasmtime_func_t suspend; // looked up when it is first needed
   bool has_suspend;
@@ -102,7 +106,6 @@ typedef struct we_inst {
   uint8_t *memory_base; // both read by Go
   size_t memory_size;
   uint64_t *slots; // arguments and results of the hostcall; read and written by Go
-  uint32_t handle; // by which Go knows the instance
 } we_inst;
 
 // we_frame is one frame of a guest backtrace; name belongs to the we_failure.
@@ -122,6 +125,10 @@ typedef struct we_failure {
   we_frame *frames;
   size_t nframes;
 } we_failure;
+
+// we_set_hostcall says where the code of the Go function is that is called with the we_inst when a guest makes a
+// hostcall. It comes before the first engine.
+void we_set_hostcall(uintptr_t code);
 
 // we_reserve reports whether so many bytes of address space can be had.
 bool we_reserve(size_t size, bool writable);

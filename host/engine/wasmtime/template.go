@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/edgewasm/wasmedge/host/engine"
@@ -136,6 +137,7 @@ func (t *template) define(linker *C.wasmtime_linker_t, h *engine.Hostcall) error
 		index:     C.uint32_t(len(t.calls)),
 		params:    C.uint16_t(len(params)),
 		results:   C.uint16_t(len(results)),
+		wide:      C.bool(slices.ContainsFunc(params, func(k C.uint8_t) bool { return k == C.CAPI_I64 || k == C.CAPI_F64 })),
 		may_block: C.bool(h.MayBlock),
 		ask:       C.bool(h.Ready != nil),
 	}
