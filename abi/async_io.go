@@ -16,7 +16,7 @@ const (
 // asyncIOCalls is the guest module fastly_async_io.
 var asyncIOCalls = calls{
 	"select":   {fn: asyncSelect, ready: asyncSelectReady},
-	"is_ready": {fn: asyncIsReady},
+	"is_ready": {fn: asyncIsReady, ready: asyncIsReadyReady},
 }
 
 // ready reports whether the item's next operation would return at once; if not, a later change wakes the sandbox.
@@ -100,6 +100,13 @@ func asyncSelect(s *Sandbox, m engine.Memory, a args) Status {
 
 // asyncSelectReady only looks at calls that fail at once: looking at items would start to read ahead.
 func asyncSelectReady(s *Sandbox, a args) bool { return a.u32(1) == 0 && a.u32(2) == 0 }
+
+// asyncIsReadyReady: is_ready does not wait. But when it asks for another request, the guest leaves the one it has, which
+// must not be on the goroutine that answers that.
+func asyncIsReadyReady(s *Sandbox, a args) bool {
+	it, st := s.items.get(a.u32(0))
+	return st != OK || it.next == nil || it.next.arrival != nil
+}
 
 // asyncIsReady is is_ready(handle, out flag).
 func asyncIsReady(s *Sandbox, m engine.Memory, a args) Status {

@@ -11,7 +11,7 @@ var spec = []specEntry{
 	{"fastly_acl", "lookup", "acl ip_octets ip_len body_handle_out acl_error_out", blocks, ""},
 
 	{"fastly_async_io", "select", "hs_ptr hs_len timeout_ms ready_idx_out", blocks, ""},
-	{"fastly_async_io", "is_ready", "handle is_done_out", 0, ""},
+	{"fastly_async_io", "is_ready", "handle is_done_out", blocks, ""},
 
 	{"fastly_backend", "exists", "backend_ptr backend_len backend_exists_out", 0, ""},
 	{"fastly_backend", "is_healthy", "backend_ptr backend_len backend_health_out", 0, ""},

@@ -113,7 +113,8 @@ func (x *exchange) upgrades(h *abi.HandOff) bool {
 	if h.Method != http.MethodGet || wire.StreamOf(x.r) == nil && !x.r.ProtoAtLeast(1, 1) || x.r.ProtoMajor == 2 && wire.StreamOf(x.r) == nil {
 		return false
 	}
-	if n, known := h.Body.Length(); !known || n != 0 {
+	// Nor may anybody still read the client's body, for instance a backend that the guest has passed it on to.
+	if n, known := h.Body.Length(); !known || n != 0 || !x.upload.readWhole() {
 		return false
 	}
 	return listed(&h.Header, "connection", "upgrade") && listed(&h.Header, "upgrade", "websocket")

@@ -45,14 +45,19 @@ func (l *life) leave(wall time.Duration) {
 	l.deadline = time.Now().Add(wall)
 }
 
-func (l *life) serve(x *exchange, wall time.Duration) {
+// It is false when the life has ended, which is not that request's fault.
+func (l *life) serve(x *exchange, wall time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.err != nil || time.Now().After(l.deadline) {
+		return false
+	}
 	l.serving, l.client = x, x.r.Context()
 	l.deadline = time.Now().Add(wall)
 	if l.timer != nil { // something waits
 		l.watchClient()
 	}
+	return true
 }
 
 // Deadline implements context.Context.

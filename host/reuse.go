@@ -34,14 +34,18 @@ type arrival struct {
 	// Under the service's idlers.mu:
 	request *exchange // that has come
 	over    bool      // none will come
-	taken   bool
 }
 
 // Await implements abi.Arrivals.
 func (b *sandbox) Await(timeout time.Duration, wake func()) abi.Arrival {
 	s := b.service
-	b.leaveRequest()
 	a := &arrival{box: b, wake: wake}
+	if !b.apart {
+		// A start function, which is not suspended: the server's goroutine is in it, and has the response to write.
+		a.over = true
+		return a
+	}
+	b.leaveRequest(timeout)
 	if !b.mayServeMore() || !a.enlist(timeout) {
 		a.over = true
 		return a
@@ -60,8 +64,17 @@ func (b *sandbox) mayServeMore() bool {
 	return b.served < l.SandboxRequests && time.Since(b.made) < l.SandboxAge && b.inst.Usage().Memory <= l.SandboxMemory
 }
 
-// leaveRequest ends the guest's work for a client's request.
-func (b *sandbox) leaveRequest() {
+// stopIdling says that the sandbox works for a request again, or has ended. Until then it counts among those outside the
+// gate, also when no request came: its guest may compute on, and the engine's slots are counted.
+func (b *sandbox) stopIdling() {
+	if b.idle {
+		b.idle = false
+		b.service.host.idle.Add(-1)
+	}
+}
+
+// leaveRequest ends the guest's work for a client's request. It may wait for the next one for so long.
+func (b *sandbox) leaveRequest(wait time.Duration) {
 	x := b.serving
 	if x == nil {
 		return
@@ -70,7 +83,7 @@ func (b *sandbox) leaveRequest() {
 	if b.served == 1 {
 		s.reused.Add(1)
 	}
-	b.life.leave(s.limits.Wall)
+	b.life.leave(s.limits.Wall + max(wait, 0))
 	usage := b.inst.Usage()
 	b.account(x, usage)
 	b.cpu = usage.CPU
@@ -83,15 +96,17 @@ func (b *sandbox) leaveRequest() {
 // enlist puts the sandbox into the list; false when there is no room.
 func (a *arrival) enlist(timeout time.Duration) bool {
 	s := a.box.service
-	if s.host.idle.Add(1) > int64(s.host.maxIdle) {
-		s.host.idle.Add(-1)
-		return false
+	if !a.box.idle {
+		if s.host.idle.Add(1) > int64(s.host.maxIdle) {
+			s.host.idle.Add(-1)
+			return false
+		}
+		a.box.idle = true
 	}
 	i := &s.idlers
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
-		s.host.idle.Add(-1)
 		return false
 	}
 	i.list = append(i.list, a)
@@ -109,7 +124,6 @@ func (i *idlers) remove(a *arrival) bool {
 	i.list = slices.Delete(i.list, at, at+1)
 	i.n.Add(-1)
 	a.timer.Stop()
-	a.box.service.host.idle.Add(-1)
 	return true
 }
 
@@ -183,10 +197,14 @@ func (a *arrival) Take() *abi.ClientRequest {
 	if x == nil {
 		return nil
 	}
+	if !b.life.serve(x, b.service.limits.Wall) {
+		x.turnDown()
+		return nil
+	}
+	b.stopIdling()
 	b.serving, b.inside = x, true
 	b.came = time.Now()
 	b.served++
-	b.life.serve(x, b.service.limits.Wall)
 	b.inst.GrantCPU(b.service.limits.CPU)
 	b.service.requestsReused.Add(1)
 	return &x.client
@@ -203,10 +221,15 @@ func (a *arrival) Cancel() {
 	}
 	i.mu.Unlock()
 	if x != nil {
-		x.mu.Lock()
-		x.turnedDown = true
-		x.mu.Unlock()
-		x.poke()
-		x.done()
+		x.turnDown()
 	}
+}
+
+// turnDown says that the sandbox which the request was offered to does not serve it.
+func (x *exchange) turnDown() {
+	x.mu.Lock()
+	x.turnedDown = true
+	x.mu.Unlock()
+	x.poke()
+	x.done()
 }

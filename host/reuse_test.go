@@ -150,3 +150,37 @@ func TestManyClientsShareReusableSandboxes(t *testing.T) {
 		waitFor(t, func() bool { return s.gate.inside() == 0 && h.idle.Load() == 0 })
 	})
 }
+
+func TestProgramsMayLookForTheNextRequestBeforeTheyWait(t *testing.T) {
+	for guest, reused := range map[string]bool{
+		"wat/next_polled":   true,
+		"wat/next_in_start": false, // on engines that suspend guests, a start function is not
+	} {
+		t.Run(guest, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, h *testHost) {
+				s := load(t, h, guest, ServiceConfig{})
+				url := "http://" + listen(t, s, nil)
+				for i := range 3 {
+					status, n, _ := askReuse(t, url, "")
+					if status != 200 || reused && n != fmt.Sprint(i+1) {
+						t.Errorf("request %d: %d %q", i, status, n)
+					}
+					if reused {
+						waitFor(t, func() bool { return s.idlers.n.Load() == 1 })
+					}
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				s.Close(ctx)
+				if ctx.Err() != nil {
+					t.Error(ctx.Err())
+				}
+				for i := range s.endings {
+					if causes[i] != CauseShutdown && s.endings[i].Load() != 0 {
+						t.Errorf("a guest ended: %s", causes[i])
+					}
+				}
+			})
+		})
+	}
+}

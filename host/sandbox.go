@@ -27,6 +27,7 @@ type sandbox struct {
 	served  int  // requests so far
 	apart   bool // it has a goroutine of its own
 	inside  bool // it holds a place of the gate's
+	idle    bool // it counts in Host.idle
 }
 
 // sandboxes are those of ended runs whose tables and buffers serve again.
@@ -130,6 +131,7 @@ func (b *sandbox) account(x *exchange, usage engine.Usage) {
 func (b *sandbox) clear() {
 	b.inst.Close()
 	b.output.close()
+	b.stopIdling()
 	if b.inside {
 		b.inside = false
 		b.service.gate.leave()

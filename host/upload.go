@@ -146,6 +146,16 @@ func (u *upload) detach() {
 	<-read
 }
 
+// readWhole reports whether the connection holds nothing of the body any more. A nil upload is an empty body.
+func (u *upload) readWhole() bool {
+	if u == nil {
+		return true
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.whole
+}
+
 // lastDrop is how much of a body that nobody wants is read so that its connection can serve another request, and dropTime how
 // long that may take: a client may be waiting for the end of the response before it sends on.
 const (
@@ -158,7 +168,7 @@ const (
 // connection when it comes upon the body's end, and trips over that with the next request.
 func (x *exchange) settleUpload() {
 	u := x.upload
-	if u.whole || u.stuck || x.r.ProtoMajor != 1 {
+	if u.stuck || u.whole || x.r.ProtoMajor != 1 {
 		return
 	}
 	if !u.interrupted {
