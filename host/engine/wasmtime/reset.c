@@ -68,6 +68,19 @@ bool we_inst_capture(we_inst *i) {
   return true;
 }
 
+// keep_pages_small sees to it that the kernel does not make a huge page of some pages that were written to: those beside
+// them could then be written to without a fault, which is how writes are noticed.
+static bool keep_pages_small(we_inst *i) {
+#if defined(__linux__)
+  if (i->state_size <= i->small_size) return true;
+  // EINVAL: a kernel without huge pages.
+  if (madvise(i->state_base + i->small_size, i->state_size - i->small_size, MADV_NOHUGEPAGE) != 0 && errno != EINVAL)
+    return false;
+  i->small_size = i->state_size;
+#endif
+  return true;
+}
+
 // we_inst_settle ends what the guest was in the middle of and sets its globals back.
 bool we_inst_settle(we_inst *i) {
   // Dropping a suspended call unwinds its fiber and gives the stack back to the store.
@@ -82,6 +95,7 @@ bool we_inst_settle(we_inst *i) {
   i->polling = false;
   if (!we_inst_find(i)) return false;
   see_state(i);
+  if (!keep_pages_small(i)) return false;
   const we_template *t = i->template;
   for (size_t k = 0; k < t->nglobals; k++) {
     wasmtime_error_t *error = wasmtime_global_set(i->context, &i->globals[k], &t->values[k]);

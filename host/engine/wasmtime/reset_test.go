@@ -14,6 +14,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/edgewasm/wasmedge/host/engine"
 )
@@ -522,5 +525,53 @@ func TestParkingHammer(t *testing.T) {
 	}
 	if n := e.instances.Load(); n != 0 {
 		t.Errorf("%d instances are left", n)
+	}
+}
+
+// TestResetsFindPagesOfHugePages: where the kernel makes one huge page of a few that were written to, those beside them
+// can be written to without a fault.
+func TestResetsFindPagesOfHugePages(t *testing.T) {
+	e := openEngine(t, engine.Config{MaxInstances: 1})
+	tm := linkText(t, e, `(module
+		(import "env" "report" (func $report (param i64)))
+		(memory (export "memory") 96)
+		(func (export "few") (i32.store8 (i32.const 2100000) (i32.const 1)))
+		(func (export "many") (local $at i32)
+			(local.set $at (i32.const 2097152))
+			(loop $l
+				(i32.store8 (local.get $at) (i32.const 1))
+				(br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4096))) (i32.const 4194304)))))
+		(func (export "look") (local $at i32) (local $sum i64)
+			(local.set $at (i32.const 2097152))
+			(loop $l
+				(local.set $sum (i64.add (local.get $sum) (i64.load8_u (local.get $at))))
+				(br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4096))) (i32.const 4194304))))
+			(call $report (local.get $sum))))`)
+	run := func(export string) []uint64 {
+		var r reports
+		i := instantiate(t, tm, engine.InstanceConfig{State: &r})
+		defer i.Close()
+		if err := i.Call(context.Background(), export); err != nil {
+			t.Fatal(err)
+		}
+		return r.values
+	}
+	for range 4 {
+		run("few") // until nothing faults
+	}
+	s := e.lot.newest
+	if s == nil {
+		t.Skip("instances are not set back here")
+	}
+	const collapse = 25 // of linux/mman.h since Linux 6.1: what khugepaged does by and by
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(s.c.state_base)), s.c.state_size)
+	if err := unix.Madvise(memory[2<<20:4<<20], collapse); err == nil {
+		t.Error("pages may become huge")
+	}
+	for range 3 {
+		run("many")
+		if got := run("look"); !slices.Equal(got, []uint64{0}) {
+			t.Errorf("%d pages are those of another run", got)
+		}
 	}
 }

@@ -96,6 +96,7 @@ typedef struct we_inst {
   wasmtime_memory_t state_memory;
   uint8_t *state_base; // both read by Go
   size_t state_size;
+  size_t small_size; // bytes of it that do not become huge pages
   bool faulted; // pages may have become private since Go has cleared this; set by Go, too
   wasmtime_global_t *globals; // as many as the template names
 
