@@ -42,6 +42,7 @@ type Body struct {
 	data      chan struct{} // capacity 1: wakes the reader
 	room      chan struct{} // capacity 1: wakes the writer
 	wake      func()        // tells the sandbox that select may find the writer's end ready
+	item      item          // the sandbox's entry for it
 }
 
 type part struct {
@@ -52,12 +53,15 @@ type part struct {
 // NewBody makes a body that reads from src, nil for an empty one.
 func NewBody(src *Source) *Body {
 	b := new(Body)
-	b.parts = b.first[:0]
+	b.begin()
 	if src != nil {
 		b.parts = append(b.parts, part{src: src})
 	}
 	return b
 }
+
+// begin makes a zero body an empty one.
+func (b *Body) begin() { b.parts = b.first[:0] }
 
 func (b *Body) pending() []part { return b.parts[b.head:] }
 

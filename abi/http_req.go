@@ -81,7 +81,18 @@ func (s *Sandbox) clientHandles(reqOut, bodyOut outU32) Status {
 	c := s.client
 	if c.reqHandle == 0 {
 		var st Status
-		r := &Request{Method: c.Method, URI: c.URI, Version: c.Version, client: c}
+		var r *Request
+		if c.Body == nil { // as with most requests: both in one piece
+			both := new(struct {
+				Request
+				body Body
+			})
+			both.body.begin()
+			r, c.Body = &both.Request, &both.body
+		} else {
+			r = new(Request)
+		}
+		r.Method, r.URI, r.Version, r.client = c.Method, c.URI, c.Version, c
 		if c.reqHandle, st = s.requests.add(r); st != OK {
 			return st
 		}

@@ -133,7 +133,10 @@ func (s *Sandbox) takeClientBody() *Body {
 	c := s.client
 	if c.reqHandle == 0 {
 		b := c.Body
-		c.Body = NewBody(nil)
+		c.Body = nil
+		if b == nil {
+			b = NewBody(nil)
+		}
 		return b
 	}
 	it, st := s.items.get(c.bodyHandle)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/httpfield"
 )
 
 // httpRespCalls is the guest module fastly_http_resp.
@@ -43,7 +44,13 @@ func respNew(s *Sandbox, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	h, st := s.responses.add(&Response{Status: http.StatusOK, Version: HTTP11})
+	r := new(struct {
+		Response
+		room [4]httpfield.Field // for the few fields that most responses have
+	})
+	r.Status, r.Version = http.StatusOK, HTTP11
+	r.header.Use(r.room[:0])
+	h, st := s.responses.add(&r.Response)
 	if st == OK {
 		out.put(h)
 	}

@@ -109,6 +109,7 @@ type ClientRequest struct {
 	FastlyKey string
 	// Passed is what the marks of Environment.Chain in the request say.
 	Passed backend.Passed
+	// Body is the request's; nil is an empty one.
 	Body   *Body
 	Facts  Facts
 	Client Client
@@ -270,7 +271,10 @@ func (s *Sandbox) noteMissing(name string) {
 	}
 }
 
-func (s *Sandbox) addBody(b *Body) (uint32, Status) { return s.items.add(&item{body: b}) }
+func (s *Sandbox) addBody(b *Body) (uint32, Status) {
+	b.item.body = b
+	return s.items.add(&b.item)
+}
 
 func (s *Sandbox) newBody() *Body {
 	b := NewBody(nil)

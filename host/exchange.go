@@ -181,18 +181,19 @@ func (x *exchange) describeClient() {
 	x.facts = facts{wire.FromRequest(r)}
 	x.traceID = newTraceID()
 	x.client = abi.ClientRequest{
-		ID:        x.traceID[len(traceVariable):],
-		Method:    r.Method,
-		URI:       scheme + r.Host + target(r),
-		Version:   version(r),
-		FastlyKey: r.Header.Get("Fastly-Key"),
-		Passed:    x.client.Passed,
-		Facts:     x.facts,
-		Header:    x,
-		Client:    x,
+		ID:      x.traceID[len(traceVariable):],
+		Method:  r.Method,
+		URI:     scheme + r.Host + target(r),
+		Version: version(r),
+		Passed:  x.client.Passed,
+		Facts:   x.facts,
+		Header:  x,
+		Client:  x,
+	}
+	if len(x.service.env.FastlyKeys) > 0 {
+		x.client.FastlyKey = r.Header.Get("Fastly-Key")
 	}
 	if r.Body == nil || r.Body == http.NoBody {
-		x.client.Body = abi.NewBody(nil)
 		return
 	}
 	control := http.NewResponseController(x.w)
@@ -264,6 +265,9 @@ func newTraceID() string {
 
 // guestError is how a guest ended: exiting with 0 is as good as returning.
 func guestError(err error) error {
+	if err == nil {
+		return nil // exit costs an allocation
+	}
 	var exit *engine.ExitError
 	if errors.As(err, &exit) && exit.Code == 0 {
 		return nil

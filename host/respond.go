@@ -87,17 +87,27 @@ func (x *exchange) head(r *abi.Response, b *abi.Body, bodyless bool) {
 		fields.Del(name)
 	}
 	fields.Del("content-length")
-	fields.AppendHTTP(h)
+	length, known := responseLength(r, b, bodyless, own, hasOwn, chunked)
+	if known {
+		delete(h, "Content-Length") // which a wrapper of the host may have set
+		fields.AppendHTTP(h, httpfield.Field{Name: "content-length", Value: strconv.FormatInt(length, 10)})
+	} else {
+		fields.AppendHTTP(h)
+	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // the server must not guess one
 	}
 	if closing {
 		h.Set("Connection", "close")
 	}
+}
+
+// responseLength is the Content-Length that a response is sent with; own is the sane one that the guest has given.
+func responseLength(r *abi.Response, b *abi.Body, bodyless bool, own int64, hasOwn, chunked bool) (length int64, known bool) {
 	if r.Status == http.StatusNoContent {
-		return
+		return 0, false
 	}
-	length, known := b.Length()
+	length, known = b.Length()
 	switch {
 	case r.ManualFraming && hasOwn && !chunked:
 		length, known = own, true
@@ -109,9 +119,7 @@ func (x *exchange) head(r *abi.Response, b *abi.Body, bodyless bool) {
 	case b.Trailers().Len() > 0:
 		known = false // HTTP/1.1 has room for trailers in chunked framing only
 	}
-	if known {
-		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
-	}
+	return length, known
 }
 
 // contentLength reads a sane Content-Length: one line, digits only.

@@ -32,6 +32,9 @@ func (l *List) Reset() {
 	l.fields = l.fields[:0]
 }
 
+// Use empties the list and has it keep its lines in room, which must be empty, as long as they fit.
+func (l *List) Use(room []Field) { l.fields = room }
+
 // Clone gives an independent copy.
 func (l *List) Clone() List { return List{fields: slices.Clone(l.fields)} }
 
@@ -90,16 +93,24 @@ next:
 	return dst
 }
 
-// AppendHTTP adds all lines to a net/http header map.
-func (l *List) AppendHTTP(h http.Header) {
-	for i := range l.fields {
-		f := &l.fields[i]
+// AppendHTTP adds all lines to a net/http header map, and then those of more, whose names must be in lower case.
+func (l *List) AppendHTTP(h http.Header, more ...Field) {
+	values := make([]string, 0, len(l.fields)+len(more)) // for all names
+	add := func(f *Field) {
 		key := Canonical(f.Name)
 		if vs, ok := h[key]; ok {
 			h[key] = append(vs, f.Value)
-		} else {
-			h[key] = []string{f.Value}
+			return
 		}
+		n := len(values)
+		values = append(values, f.Value)
+		h[key] = values[n : n+1 : n+1] // a second value of the name moves to a slice of its own
+	}
+	for i := range l.fields {
+		add(&l.fields[i])
+	}
+	for i := range more {
+		add(&more[i])
 	}
 }
 

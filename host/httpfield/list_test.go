@@ -70,6 +70,21 @@ func TestFromHTTPFollowsTheOrderReceived(t *testing.T) {
 	}
 }
 
+func TestFieldsJoinThoseThatAreThere(t *testing.T) {
+	var l List
+	l.Use(make([]Field, 0, 2))
+	l.Add("a", "1")
+	l.Add("b", "2")
+	l.Add("a", "3") // past the room
+	h := http.Header{"B": {"0"}}
+	l.AppendHTTP(h, Field{"a", "4"}, Field{"c", "5"})
+	for name, want := range map[string][]string{"A": {"1", "3", "4"}, "B": {"0", "2"}, "C": {"5"}} {
+		if !slices.Equal(h[name], want) {
+			t.Errorf("%s: %q, want %q", name, h[name], want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	for _, bad := range []string{"", "a b", "a:", "ä", "a\r", "\x00"} {
 		if _, ok := ParseName([]byte(bad)); ok {
