@@ -178,6 +178,10 @@ func (c *Cache) Module(ctx context.Context, eng engine.Engine, wasm []byte) (mod
 	default:
 		if err := c.store.write(key, artifact); err != nil {
 			c.opts.Warn(fmt.Sprintf("module cache: the compiled module is not kept: %v", err))
+		} else if stored := c.load(eng, key); stored != nil {
+			// Of a file the system can take pages back; what was compiled is this process's own memory.
+			mod.Close()
+			mod = stored
 		}
 	}
 	return mod, false, nil

@@ -88,7 +88,11 @@ func (e *wasmtimeEngine) Load(path string) (engine.Module, error) {
 		e.refs.release()
 		return nil, err
 	}
-	return newModule(e, c, f.facts), nil
+	m := newModule(e, c, f.facts)
+	var start, end unsafe.Pointer
+	C.wasmtime_module_image_range(c, &start, &end)
+	m.image = wholePages(uint64(uintptr(start)), uint64(uintptr(end)))
+	return m, nil
 }
 
 // readFacts reads the end of an artifact.

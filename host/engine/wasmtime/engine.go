@@ -62,6 +62,7 @@ type wasmtimeEngine struct {
 	instances   atomic.Int64 // parked ones included
 	lane        lane
 	lot         lot
+	cooler      cooler
 	closed      atomic.Bool
 }
 
@@ -178,6 +179,7 @@ func (e *wasmtimeEngine) Close() error {
 	if e.closed.Swap(true) {
 		return errClosed
 	}
+	e.cooler.close()
 	e.lot.drain(nil)
 	e.refs.release()
 	return nil

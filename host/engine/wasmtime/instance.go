@@ -65,6 +65,9 @@ func (t *template) Instantiate(cfg engine.InstanceConfig) (engine.Instance, erro
 	if e.closed.Load() {
 		return nil, errClosed
 	}
+	if !t.used.Load() {
+		t.used.Store(true)
+	}
 	if t.resettable {
 		if s := e.lot.take(t); s != nil {
 			// An earlier run's memory may be larger than this one's may become.

@@ -21,6 +21,7 @@ type module struct {
 	refs   refs
 	engine *wasmtimeEngine
 	c      *C.wasmtime_module_t
+	image  C.we_region // where a file with the code is mapped; empty when it is in memory
 	facts
 }
 
@@ -145,7 +146,9 @@ func (e *wasmtimeEngine) Compile(ctx context.Context, src []byte) (engine.Module
 // compile takes over the caller's reference to the engine.
 func (e *wasmtimeEngine) compile(src []byte, f facts) (engine.Module, error) {
 	var c *C.wasmtime_module_t
-	if err := takeError(C.we_module_new(e.c, (*C.uint8_t)(unsafe.SliceData(src)), C.size_t(len(src)), &c)); err != nil {
+	err := takeError(C.we_module_new(e.c, (*C.uint8_t)(unsafe.SliceData(src)), C.size_t(len(src)), &c))
+	e.cooler.compiled.Store(true)
+	if err != nil {
 		e.refs.release()
 		return nil, err
 	}

@@ -10,6 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <malloc.h>
+#endif
 
 void we_template_state(we_template *t, bool memory, const char *name, size_t name_size) {
   we_name n = {malloc(name_size + 1), name_size};
@@ -213,6 +216,12 @@ bool we_pages_drop(uint64_t start, uint64_t end) {
   return madvise((void *)start, end - start, MADV_DONTNEED) == 0;
 }
 
+void we_heap_trim(void) {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
+
 #define POPULATE_WRITE 23 // of linux/mman.h since Linux 5.14
 
 bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n) {
@@ -226,6 +235,7 @@ bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n) {
 int we_pagemap_open(int *fd) { return WE_NO_PAGEMAP; }
 int we_dirty(int fd, int how, uint64_t *start, uint64_t end, we_region *out, int max) { return -1; }
 bool we_pages_drop(uint64_t start, uint64_t end) { return false; }
+void we_heap_trim(void) {}
 bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n) { return false; }
 
 #endif

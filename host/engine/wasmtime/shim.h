@@ -183,6 +183,8 @@ int we_pagemap_open(int *fd);
 int we_dirty(int fd, int how, uint64_t *start, uint64_t end, we_region *out, int max);
 // we_pages_drop makes pages what they were when they were mapped.
 bool we_pages_drop(uint64_t start, uint64_t end);
+// we_heap_trim gives the system what malloc holds and nobody uses.
+void we_heap_trim(void);
 
 // we_prefetch makes ranges of memory, given by offsets, writable without a fault.
 bool we_prefetch(const we_inst *i, const we_region *ranges, size_t n);

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/edgewasm/wasmedge/host/engine"
@@ -25,6 +26,10 @@ type template struct {
 	facts  facts
 	// odd are unknown imports with types that a hostcall cannot have; wasmtime itself makes traps of them.
 	odd []engine.Import
+
+	image C.we_region // the module's; it lives as long as c
+	used  atomic.Bool // since the cooler last looked
+	idle  int         // how often it has looked in vain; belongs to the cooler
 
 	// resettable says that instances may be set back and used again, unless pristine finds otherwise.
 	resettable bool
@@ -54,7 +59,7 @@ func (m *module) Link(calls []engine.Hostcall, opts engine.LinkOptions) (engine.
 	for i := range calls {
 		table[importName{calls[i].Module, calls[i].Name}] = &calls[i]
 	}
-	t := &template{engine: m.engine, facts: m.facts}
+	t := &template{engine: m.engine, facts: m.facts, image: m.image}
 	linker := C.we_linker_new(m.engine.c)
 	defer C.wasmtime_linker_delete(linker)
 	types := make(map[importName]engine.FuncType)
@@ -113,6 +118,8 @@ func (m *module) Link(calls []engine.Hostcall, opts engine.LinkOptions) (engine.
 		C.we_template_delete(t.c)
 		t.engine.refs.release()
 	})
+	t.dropImage() // what was read to make it, which is not needed again
+	t.engine.cooler.add(t)
 	return t, nil
 }
 
@@ -178,6 +185,7 @@ func cString(s string) *C.char { return (*C.char)(unsafe.Pointer(unsafe.StringDa
 
 // Close implements engine.Template. What instances need of it lives on until they are closed.
 func (t *template) Close() {
+	t.engine.cooler.remove(t)
 	t.engine.lot.drain(t)
 	t.refs.release()
 }
