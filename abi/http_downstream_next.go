@@ -1,7 +1,6 @@
 package abi
 
 import (
-	"context"
 	"encoding/binary"
 	"time"
 
@@ -126,10 +125,7 @@ func nextRequestWait(s *Sandbox, m engine.Memory, a args) Status {
 		return Unsupported
 	}
 	for s.Arrivals != nil && !it.next.await(s) {
-		select {
-		case <-s.notify:
-		case <-s.ctx().Done():
-			s.fault = context.Cause(s.ctx())
+		if !s.sleep() {
 			return Error
 		}
 	}

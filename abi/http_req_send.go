@@ -270,10 +270,7 @@ func (s *Sandbox) selectPending(m engine.Memory, list args, d errorDetail, a arg
 			}
 			return OK
 		}
-		select {
-		case <-s.notify:
-		case <-s.ctx().Done():
-			s.fault = context.Cause(s.ctx())
+		if !s.sleep() {
 			return Error
 		}
 	}

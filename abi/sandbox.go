@@ -239,6 +239,17 @@ func (s *Sandbox) Finish() {
 
 func (s *Sandbox) ctx() context.Context { return s.caller.Context }
 
+// sleep waits until something has changed; false when the run must end instead.
+func (s *Sandbox) sleep() bool {
+	select {
+	case <-s.notify:
+		return true
+	case <-s.ctx().Done():
+		s.fault = context.Cause(s.ctx())
+		return false
+	}
+}
+
 // stopped notes that the run must end, if the context is why a wait did.
 func (s *Sandbox) stopped() bool {
 	if s.ctx().Err() == nil {
