@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -66,11 +65,8 @@ func webSocketServer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// origin gives the backend of a test server.
-func originOf(l net.Listener) backend.Config {
-	addr := netip.MustParseAddrPort(l.Addr().String())
-	return backend.Config{Name: "origin", Host: addr.Addr().String(), Port: addr.Port()}
-}
+// originOf gives the backend of a test server.
+func originOf(l net.Listener) backend.Config { return backendAt("origin", l.Addr()) }
 
 func plainOrigin(t testing.TB, handler http.HandlerFunc) backend.Config {
 	s := httptest.NewServer(handler)
@@ -80,6 +76,11 @@ func plainOrigin(t testing.TB, handler http.HandlerFunc) backend.Config {
 
 // rawOrigin serves each connection by hand.
 func rawOrigin(t testing.TB, serve func(net.Conn, *bufio.Reader)) backend.Config {
+	return backendAt("origin", rawServer(t, serve))
+}
+
+// rawServer listens for rawOrigin.
+func rawServer(t testing.TB, serve func(net.Conn, *bufio.Reader)) net.Addr {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +98,7 @@ func rawOrigin(t testing.TB, serve func(net.Conn, *bufio.Reader)) backend.Config
 			}()
 		}
 	}()
-	return originOf(l)
+	return l.Addr()
 }
 
 // clientPair is a certificate that no authority has signed.

@@ -35,30 +35,14 @@ func backendAt(name string, addr net.Addr) backend.Config {
 
 // brokenOrigin lets f have each connection, once the request's head has come.
 func brokenOrigin(t *testing.T, f func(*net.TCPConn)) net.Addr {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	return rawServer(t, func(c net.Conn, r *bufio.Reader) {
 		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+			if line, err := r.ReadString('\n'); err != nil || line == "\r\n" {
+				break
 			}
-			go func() {
-				defer c.Close()
-				r := bufio.NewReader(c)
-				for {
-					if line, err := r.ReadString('\n'); err != nil || line == "\r\n" {
-						break
-					}
-				}
-				f(c.(*net.TCPConn))
-			}()
 		}
-	}()
-	return l.Addr()
+		f(c.(*net.TCPConn))
+	})
 }
 
 func TestGuestsAreToldWhatIsWrong(t *testing.T) {
