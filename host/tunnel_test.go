@@ -295,6 +295,7 @@ func TestTooManyTunnelsAreRefused(t *testing.T) {
 		if resp := c2.response(t); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("got %d %v", resp.StatusCode, resp.Header)
 		}
+		eventually(t, "the WebSocket is counted", func() bool { return service.Tunnels().Switched == 1 })
 		w := httptest.NewRecorder()
 		h.MetricsHandler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 		for _, name := range []string{"service_tunnels", "service_tunnels_limit", "service_tunnels_refused_total", "service_websockets_total"} {

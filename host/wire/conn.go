@@ -152,6 +152,16 @@ func (c *serverConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// SetReadDeadline keeps the deadline that shutdown gives a connection before its first request; net/http
+// sets its own when it begins to serve one, which may be later.
+func (c *serverConn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if c.srv.stopping() && c.phase.Load() == phaseStarting {
+		return c.Conn.SetReadDeadline(time.Now())
+	}
+	return err
+}
+
 // CloseWrite ends the sending side; net/http lingers on it after an early answer.
 func (c *serverConn) CloseWrite() error { return closeWrite(c.Conn) }
 

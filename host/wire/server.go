@@ -306,6 +306,10 @@ func (v *serving) start(c *serverConn) {
 	if v.headTimeout > 0 {
 		c.Conn.SetDeadline(time.Now().Add(v.headTimeout))
 	}
+	if v.stopping() { // shutdown's own deadline may have been the earlier one
+		c.Close()
+		return
+	}
 	var handOn net.Conn = c
 	isH2 := false
 	if v.tls != nil {
