@@ -69,6 +69,15 @@ type Store interface {
 	Stat(ctx context.Context) (Stat, error)
 }
 
+// Prompt is what a Store implements besides when some of its calls may be made where nothing may wait, such as on the thread of
+// an event loop. Callers make the other calls in goroutines of their own. The answers do not change.
+type Prompt interface {
+	// PromptLookup reports that Lookup waits for no network, for no write to a disk, and for no lock that is held meanwhile.
+	PromptLookup() bool
+	// PromptWrite reports the same of Delete, and of Insert with a value that is in memory.
+	PromptWrite() bool
+}
+
 // Value is a stored value as it was when it was looked up.
 type Value struct {
 	Body       *Body
