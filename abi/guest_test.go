@@ -138,6 +138,7 @@ func newGuest(t testing.TB, body *Body) *guest {
 	env := &Environment{
 		Logs:         fakeLogs{},
 		ConfigStores: fakeConfig{"shop": {"color": "green", "empty": ""}},
+		ACLs:         someACLs(t),
 		FastlyKeys:   []string{"k1", "k2"},
 		MaxBuffered:  1 << 20,
 	}

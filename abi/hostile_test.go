@@ -43,6 +43,7 @@ func preparedGuest(t testing.TB) *guest {
 	g.newBody()
 	p, n := g.put(textA, "shop")
 	g.ok("config_store.open", p, n, outA)
+	g.ok("acl.open", p, n, outA)
 	g.ok("log.endpoint_get", p, n, outA)
 	return g
 }

@@ -14,6 +14,8 @@ import (
 type Environment struct {
 	Logs         Logs
 	ConfigStores ConfigStores
+	// ACLs are the service's access control lists; nil is none.
+	ACLs ACLs
 	// ServiceID is the service that the guest is, by its ID; on_behalf_of accepts no other.
 	ServiceID string
 	// NoWebSockets answers Unsupported to guests that hand a WebSocket to a backend.
@@ -142,6 +144,7 @@ type Sandbox struct {
 	items        table[item] // everything that select can wait on
 	endpoints    table[openEndpoint]
 	configStores table[openConfigStore]
+	acls         table[openACL]
 	secrets      table[openSecret]
 
 	dynamic   map[string]dynamicBackend
@@ -224,6 +227,7 @@ func (s *Sandbox) Finish() {
 	s.items.reset()
 	s.endpoints.reset()
 	s.configStores.reset()
+	s.acls.reset()
 	s.forgetSecrets()
 	clear(s.clients)
 	s.clients = s.clients[:0]

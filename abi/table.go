@@ -37,6 +37,7 @@ type calls map[string]call
 // them is missing.
 var modules = map[string][]calls{
 	"fastly_abi":             {abiCalls},
+	"fastly_acl":             {aclCalls},
 	"fastly_async_io":        {asyncIOCalls},
 	"fastly_backend":         {backendCalls},
 	"fastly_compute_runtime": {computeRuntimeCalls},
@@ -53,7 +54,6 @@ var modules = map[string][]calls{
 
 // missingReasons says per module why its missing calls are missing; docs/ABI.md shows it.
 var missingReasons = map[string]string{
-	"fastly_acl":              "access control lists are not built yet",
 	"fastly_cache":            "the cache is not built yet",
 	"fastly_device_detection": "device detection is not built yet",
 	"fastly_erl":              "rate limiting is not built yet",

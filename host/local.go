@@ -5,12 +5,13 @@ import (
 
 	"github.com/edgewasm/wasmedge/abi"
 	"github.com/edgewasm/wasmedge/configstore"
+	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/manifest"
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-// Backends, Shields, GRIPProxy, NoWebSockets and FastlyKeys, and the name and service ID where the manifest has them.
+// ACLs, Backends, Shields, GRIPProxy, NoWebSockets and FastlyKeys, and the name and service ID where the manifest has them.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -26,6 +27,16 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 		}
 		c.ConfigStores.Put(s.Name, store)
 	}
+	lists := new(acl.Set)
+	for i := range m.LocalServer.ACLs {
+		l := &m.LocalServer.ACLs[i]
+		opened, err := openACL(l)
+		if err != nil {
+			return fmt.Errorf("%s:%d: ACL %q: %w", m.Path, l.Pos.Line, l.Name, err)
+		}
+		lists.Put(l.Name, opened)
+	}
+	c.ACLs = lists
 	c.Backends = nil
 	for i := range m.LocalServer.Backends {
 		c.Backends = append(c.Backends, backend.FromManifest(&m.LocalServer.Backends[i]))
@@ -56,4 +67,17 @@ func openConfigStore(s *manifest.ConfigStore) (*configstore.Store, error) {
 		return configstore.Open(configstore.NewFile(s.File, configstore.Limits{}), configstore.Limits{})
 	}
 	return configstore.New(s.Contents, configstore.Limits{})
+}
+
+// openACL takes over the entries as they were read with the manifest.
+func openACL(l *manifest.ACL) (*acl.ACL, error) {
+	entries := make([]acl.Entry, len(l.Entries))
+	for i, e := range l.Entries {
+		entries[i] = acl.Entry{Prefix: e.Prefix, Action: e.Action}
+	}
+	t, err := acl.NewTable(entries)
+	if err != nil {
+		return nil, err
+	}
+	return acl.New(t), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/abi"
 	"github.com/edgewasm/wasmedge/configstore"
+	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/telemetry"
@@ -37,6 +38,8 @@ type ServiceConfig struct {
 	Output func(request uint64) (stdout, stderr io.WriteCloser)
 	// ConfigStores are the service's config stores and dictionaries; nil is none.
 	ConfigStores *configstore.Set
+	// ACLs are the service's access control lists, an *acl.Set or an *acl.Dir; nil is none.
+	ACLs acl.Opener
 	// Backends are the origins that the program may send requests to by name.
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
@@ -157,6 +160,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
+		ACLs:         acls{cfg.ACLs},
 		ServiceID:    cfg.ID,
 		NoWebSockets: cfg.NoWebSockets,
 		FastlyKeys:   cfg.FastlyKeys,
@@ -284,7 +288,7 @@ func (s *Service) halt() {
 // Tunnels counts the clients that the program has handed off.
 func (s *Service) Tunnels() TunnelStats { return s.tunnels.stats() }
 
-// logs and configStores are the host's stores as package abi wants them.
+// logs, configStores and acls are the host's stores as package abi wants them.
 
 type logs struct{ telemetry.Endpoints }
 
@@ -309,4 +313,20 @@ func (c configStores) OpenConfigStore(name string) (abi.ConfigStore, error) {
 		return nil, err
 	}
 	return store, nil
+}
+
+type acls struct{ acl.Opener }
+
+func (a acls) OpenACL(name string) (abi.ACL, error) {
+	if a.Opener == nil {
+		return nil, fmt.Errorf("%w: %q", abi.ErrNoStore, name)
+	}
+	opened, err := a.Open(name)
+	if errors.Is(err, acl.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %q", abi.ErrNoStore, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
 }
