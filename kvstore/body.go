@@ -29,6 +29,17 @@ func (b *Body) Size() int64 { return b.size }
 // Bytes gives the whole value when it is in memory already; do not write to it.
 func (b *Body) Bytes() ([]byte, bool) { return b.whole, b.stream == nil }
 
+// Take gives what has not been read yet, if it is in memory already, and leaves nothing to read. Do not write to it. Drivers
+// that keep values in memory keep these bytes themselves.
+func (b *Body) Take() ([]byte, bool) {
+	if b.stream != nil {
+		return nil, false
+	}
+	rest := b.whole[len(b.whole)-b.bytes.Len():]
+	b.bytes.Reset(nil)
+	return rest, true
+}
+
 // Read implements io.Reader. An error other than io.EOF means that the rest cannot be had; what was read is right.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.stream != nil {

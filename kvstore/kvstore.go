@@ -81,7 +81,7 @@ type Prompt interface {
 // Value is a stored value as it was when it was looked up.
 type Value struct {
 	Body       *Body
-	Metadata   []byte    // nil when there is none; do not write to it
+	Metadata   []byte    // nil when there is none or it is empty; do not write to it
 	Generation uint64    // never 0; greater after each write of the key, even when it was deleted in between
 	Expires    time.Time // zero when it does not expire
 }
@@ -97,22 +97,27 @@ const (
 	Prepend              // before it
 )
 
+// Valid tells whether m is one of the modes. An Insert in another fails.
+func (m InsertMode) Valid() bool { return m >= Overwrite && m <= Prepend }
+
 // InsertOptions changes what Insert does. The zero value overwrites, without metadata and forever.
 type InsertOptions struct {
 	Mode InsertMode
-	// Metadata is kept beside the value; nil for none. An insert replaces it, in every mode.
+	// Metadata is kept beside the value; nil or empty for none. An insert replaces it, in every mode. It must not be written
+	// to after the call.
 	Metadata []byte
-	// TTL is when the key expires, counted from the insert; 0 for never. An insert replaces it, in every mode.
+	// TTL is when the key expires, counted from the insert; 0 for never. An insert replaces it, in every mode. A key whose TTL is
+	// negative has expired already.
 	TTL time.Duration
 	// IfGeneration makes the insert conditional, if HasIfGeneration is set: the key has this generation now, else
-	// ErrPrecondition. A missing key has generation 0.
+	// ErrPrecondition. A missing or expired key has generation 0.
 	IfGeneration    uint64
 	HasIfGeneration bool
 }
 
 // DeleteOptions changes what Delete does.
 type DeleteOptions struct {
-	IfGeneration    uint64 // as that of InsertOptions
+	IfGeneration    uint64 // as that of InsertOptions; ErrNotFound for a missing key if it is 0
 	HasIfGeneration bool
 }
 
@@ -120,9 +125,17 @@ type DeleteOptions struct {
 type ListOptions struct {
 	Prefix string // only keys that begin with it
 	Cursor string // Page.NextCursor of the page before, with the same Prefix; "" for the first
-	Limit  int    // most keys on a page; 0 means DefaultListLimit, more than MaxListLimit is cut
+	Limit  int    // most keys on a page, see PageSize
 	// Eventual allows a driver to answer from a copy that lags behind. Otherwise every write acknowledged before is seen.
 	Eventual bool
+}
+
+// PageSize is the most keys that a page has: Limit, cut to MaxListLimit; DefaultListLimit if it is 0 or less.
+func (o ListOptions) PageSize() int {
+	if o.Limit <= 0 {
+		return DefaultListLimit
+	}
+	return min(o.Limit, MaxListLimit)
 }
 
 // Page is one page of a listing.
