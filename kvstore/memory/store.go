@@ -17,6 +17,8 @@ import (
 	"github.com/edgewasm/wasmedge/kvstore/internal/value"
 )
 
+var _ kvstore.Prompt = (*store)(nil)
+
 // perKey is what a key costs beside its bytes: its entry, and places in the map, the tree and the heap.
 const perKey = 256
 
@@ -335,3 +337,9 @@ func (s *store) end(why error) {
 	s.order.Clear()
 	s.stop()
 }
+
+// PromptLookup implements kvstore.Prompt.
+func (s *store) PromptLookup() bool { return true }
+
+// PromptWrite implements kvstore.Prompt.
+func (s *store) PromptWrite() bool { return true }
