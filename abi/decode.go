@@ -108,6 +108,16 @@ func (b buffer) put(v string) Status {
 	return OK
 }
 
+// putBytes is put for a value that is bytes.
+func (b buffer) putBytes(v []byte) Status {
+	b.nwritten.put(uint32(len(v)))
+	if len(v) > len(b.dst) {
+		return BufLen
+	}
+	copy(b.dst, v)
+	return OK
+}
+
 // optional writes the value if there is one, else answers None with length 0.
 func (b buffer) optional(v string, ok bool) Status {
 	if !ok {

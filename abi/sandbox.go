@@ -16,6 +16,8 @@ type Environment struct {
 	ConfigStores ConfigStores
 	// ACLs are the service's access control lists; nil is none.
 	ACLs ACLs
+	// Geo tells where addresses are; nil knows none.
+	Geo Geolocator
 	// ServiceID is the service that the guest is, by its ID; on_behalf_of accepts no other.
 	ServiceID string
 	// NoWebSockets answers Unsupported to guests that hand a WebSocket to a backend.
@@ -158,6 +160,7 @@ type Sandbox struct {
 	notify   chan struct{} // capacity 1: a waiting select should look again
 	wakeFn   func()
 	names    []string // scratch for names_get
+	scratch  []byte   // of one hostcall
 }
 
 // item is an entry of the shared space of asynchronous items; one of its fields is set.

@@ -16,6 +16,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wasm"
 )
@@ -38,8 +39,13 @@ type ServiceConfig struct {
 	Output func(request uint64) (stdout, stderr io.WriteCloser)
 	// ConfigStores are the service's config stores and dictionaries; nil is none.
 	ConfigStores *configstore.Set
+<<<<<<< HEAD
 	// ACLs are the service's access control lists, an *acl.Set or an *acl.Dir; nil is none.
 	ACLs acl.Opener
+=======
+	// Geo tells where IP addresses are. The zero value knows none.
+	Geo geo.Locator
+>>>>>>> a8938e8 (geo: answer where IP addresses are)
 	// Backends are the origins that the program may send requests to by name.
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
@@ -160,7 +166,11 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
+<<<<<<< HEAD
 		ACLs:         acls{cfg.ACLs},
+=======
+		Geo:          &cfg.Geo,
+>>>>>>> a8938e8 (geo: answer where IP addresses are)
 		ServiceID:    cfg.ID,
 		NoWebSockets: cfg.NoWebSockets,
 		FastlyKeys:   cfg.FastlyKeys,
@@ -184,6 +194,12 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 			}
 			s.log.Warn(message, fields...)
 		},
+	}
+	if o := cfg.Geo.Overrides; o != nil {
+		o.OnProblem(func(err error) {
+			s.log.Warn("the records of the manifest's geolocation cannot be read again; the last good ones count",
+				zap.String("service", cfg.Name), zap.Error(err))
+		})
 	}
 	if cfg.Warm >= 0 {
 		if err := s.activate(ctx, parsed.HasStart); err != nil {

@@ -49,6 +49,7 @@ func guestFlags() []cli.Flag {
 func engineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "backend", Category: categoryGuest, Usage: "`NAME=URL` gives the program a backend besides those of the manifest, or in place of one of that name; repeatable"},
+		&cli.StringSliceFlag{Name: "geo-db", Category: categoryGuest, Usage: "tell the program where IP addresses are, from the database `FILE` in MaxMind's format (City, ASN, ...), read again when it changes; repeatable"},
 		&cli.StringFlag{Name: "engine", Category: categoryGuest, Usage: "run on `ENGINE`: wasmtime or wazero (default: the first that this build has)"},
 		&cli.StringFlag{Name: "cache-dir", Category: categoryGuest, Usage: "keep compiled modules in `DIR` (default: the user's cache directory)", EnvVars: []string{"WASMEDGE_CACHE_DIR"}},
 		&cli.BoolFlag{Name: "rebuild", DisableDefaultText: true, Category: categoryGuest, Usage: "rebuild every sandbox instead of setting it back where that is complete"},

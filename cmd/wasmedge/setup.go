@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/host"
 	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/manifest"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 )
@@ -23,6 +24,7 @@ type session struct {
 	host  *host.Host
 	files *telemetry.Files // log endpoints in files; nil without --log-dir
 	logs  telemetry.Endpoints
+	geo   *geo.Database // nil without --geo-db
 	conf  host.ServiceConfig
 }
 
@@ -128,6 +130,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if err := s.addBackends(ctx.StringSlice("backend")); err != nil {
 		return refuse("--backend: %v", err)
 	}
+	if err := s.openGeo(ctx.StringSlice("geo-db")); err != nil {
+		return nil, err
+	}
 	if err := s.openLogs(ctx.String("log-dir")); err != nil {
 		return nil, err
 	}
@@ -177,6 +182,7 @@ func (s *session) setTunnels(ctx *cli.Context) error {
 // readManifest takes from the manifest what a service needs.
 func (s *session) readManifest(path string) error {
 	if path == "" {
+		s.conf.Geo.Loopback = true // as with a manifest that says nothing
 		s.log.Warn("no manifest was given (-C fastly.toml): the guest has no stores, and no backends but those of --backend")
 		return nil
 	}
@@ -188,6 +194,27 @@ func (s *session) readManifest(path string) error {
 		s.log.Warn(w.Error())
 	}
 	return s.conf.UseManifest(m)
+}
+
+// openGeo opens the geolocation databases.
+func (s *session) openGeo(paths []string) (err error) {
+	if len(paths) == 0 {
+		return nil
+	}
+	s.geo, err = geo.Open(paths, geo.Options{
+		Warn: func(err error) { s.log.Warn(err.Error()) },
+		Reloaded: func(path string, built time.Time) {
+			s.log.Info(fmt.Sprintf("%s has changed and was read again; it was built %s", path, built.UTC().Format(time.DateOnly)))
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("--geo-db: %w", err)
+	}
+	for _, f := range s.geo.Files() {
+		s.log.Info(fmt.Sprintf("geolocation from %s (%s, built %s)", f.Path, f.Type, f.Built.UTC().Format(time.DateOnly)))
+	}
+	s.conf.Geo.Database = s.geo
+	return nil
 }
 
 // openLogs decides where log endpoints go.
@@ -239,6 +266,9 @@ func (s *session) close(grace time.Duration) error {
 	ctx, cancel := contextWithin(grace)
 	defer cancel()
 	err := s.host.Close(ctx)
+	if s.geo != nil {
+		s.geo.Close()
+	}
 	if s.files != nil {
 		err = errors.Join(err, s.files.Close())
 	}

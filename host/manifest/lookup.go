@@ -21,7 +21,13 @@ type records struct {
 
 func (r *reader) geolocation(g *Geolocation, v *value) {
 	g.Addresses = map[netip.Addr]json.RawMessage{}
-	g.File = r.records(v, records{
+	rec := geolocationRecords(g.Addresses)
+	rec.more = []field{key("use_default_loopback", r.bool(&g.UseDefaultLoopback))}
+	g.File = r.records(v, rec)
+}
+
+func geolocationRecords(m map[netip.Addr]json.RawMessage) records {
+	return records{
 		inline: "addresses",
 		name: func(name string) error {
 			addr, err := netip.ParseAddr(name)
@@ -31,20 +37,23 @@ func (r *reader) geolocation(g *Geolocation, v *value) {
 			return err
 		},
 		add: func(name string, record json.RawMessage) {
-			g.Addresses[netip.MustParseAddr(name)] = record // name has said yes
+			m[netip.MustParseAddr(name)] = record // name has said yes
 		},
-		more: []field{key("use_default_loopback", r.bool(&g.UseDefaultLoopback))},
-	})
+	}
 }
 
 func (r *reader) deviceDetection(d *DeviceDetection, v *value) {
 	d.UserAgents = map[string]json.RawMessage{}
-	d.File = r.records(v, records{
+	d.File = r.records(v, deviceRecords(d.UserAgents))
+}
+
+func deviceRecords(m map[string]json.RawMessage) records {
+	return records{
 		inline: "user_agents",
 		nested: true,
 		name:   func(string) error { return nil },
-		add:    func(name string, record json.RawMessage) { d.UserAgents[name] = record },
-	})
+		add:    func(name string, record json.RawMessage) { m[name] = record },
+	}
 }
 
 // records reads one such table and gives the path of its file, if it has one.
@@ -196,4 +205,16 @@ func readRecords(f jsonFile, rec records) error {
 		rec.add(m.key, record)
 	}
 	return nil
+}
+
+// ParseGeolocation reads the JSON file of [local_server.geolocation]. Errors begin with line:column.
+func ParseGeolocation(src []byte) (map[netip.Addr]json.RawMessage, error) {
+	m := map[netip.Addr]json.RawMessage{}
+	return m, readRecords(newJSONFile(src), geolocationRecords(m))
+}
+
+// ParseDeviceDetection reads the JSON file of [local_server.device_detection]. Errors begin with line:column.
+func ParseDeviceDetection(src []byte) (map[string]json.RawMessage, error) {
+	m := map[string]json.RawMessage{}
+	return m, readRecords(newJSONFile(src), deviceRecords(m))
 }
