@@ -26,6 +26,8 @@ func (it *item) ready(s *Sandbox) bool {
 		return it.pending.finished()
 	case it.next != nil:
 		return it.next.await(s)
+	case it.kv != nil:
+		return it.kv.finished()
 	case it.body.isStreaming():
 		return it.body.writable()
 	}

@@ -360,6 +360,23 @@ func (b *Body) take() []byte {
 	return p
 }
 
+// takeAll removes all parts, which are in memory, and gives their bytes in one piece that nobody else will write to.
+func (b *Body) takeAll() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var whole []byte
+	if parts := b.pending(); len(parts) == 1 && len(parts[0].b) == cap(parts[0].b) {
+		whole = parts[0].b
+	} else {
+		whole = make([]byte, 0, b.buffered)
+		for _, p := range parts {
+			whole = append(whole, p.b...)
+		}
+	}
+	b.parts, b.head, b.buffered = nil, 0, 0
+	return whole
+}
+
 // freed accounts for n bytes read. The caller holds mu, which is released.
 func (b *Body) freed(n int) {
 	wasFull := b.full()

@@ -18,6 +18,14 @@ type Environment struct {
 	ACLs ACLs
 	// Geo tells where addresses are; nil knows none.
 	Geo Geolocator
+	// KVStores are the service's KV stores; nil is none.
+	KVStores KVStores
+	// KVUse counts what is done with them; nil does not.
+	KVUse *KVUse
+	// MaxKVOperations bounds the operations on KV stores that one sandbox may begin; 0 means 10000.
+	MaxKVOperations int
+	// ShortKVErrors says that the guest's kv_error ends before too_many_requests (the Rust SDK's): the status tells of that one.
+	ShortKVErrors bool
 	// ServiceID is the service that the guest is, by its ID; on_behalf_of accepts no other.
 	ServiceID string
 	// NoWebSockets answers Unsupported to guests that hand a WebSocket to a backend.
@@ -50,6 +58,7 @@ const (
 	defaultMaxBuffered  = 128 << 20
 	defaultMaxExchanges = 1000
 	defaultMaxDynamic   = 200
+	defaultMaxKV        = 10_000
 )
 
 func (e *Environment) maxExchanges() int {
@@ -57,6 +66,13 @@ func (e *Environment) maxExchanges() int {
 		return e.MaxExchanges
 	}
 	return defaultMaxExchanges
+}
+
+func (e *Environment) maxKVOperations() int {
+	if e.MaxKVOperations > 0 {
+		return e.MaxKVOperations
+	}
+	return defaultMaxKV
 }
 
 func (e *Environment) maxDynamic() int {
@@ -147,10 +163,13 @@ type Sandbox struct {
 	endpoints    table[openEndpoint]
 	configStores table[openConfigStore]
 	acls         table[openACL]
+	kvStores     table[openKVStore]
 	secrets      table[openSecret]
 
 	dynamic   map[string]dynamicBackend
 	exchanges int // requests sent to backends
+	kvBegun   int // operations on KV stores
+	kvPending int // of these, those whose outcome the guest has not taken
 
 	clients  []clientHandle
 	next     *nextRequest // the promise there may be
@@ -168,6 +187,7 @@ type item struct {
 	body    *Body
 	pending *pendingRequest
 	next    *nextRequest
+	kv      *kvOperation
 }
 
 // clientHandle remembers which request handles were client requests: their metadata stays readable after the
@@ -213,6 +233,8 @@ func (s *Sandbox) Finish() {
 			it.pending.drop()
 		case it.next != nil:
 			it.next.cancel()
+		case it.kv != nil:
+			it.kv.leave(s)
 		case it.body.isStreaming():
 			it.body.finish(ErrIncomplete)
 		default:
@@ -223,7 +245,7 @@ func (s *Sandbox) Finish() {
 		d.release()
 	}
 	clear(s.dynamic)
-	s.exchanges = 0
+	s.exchanges, s.kvBegun, s.kvPending = 0, 0, 0
 	s.leaveClient()
 	s.requests.reset()
 	s.responses.reset()
@@ -231,6 +253,7 @@ func (s *Sandbox) Finish() {
 	s.endpoints.reset()
 	s.configStores.reset()
 	s.acls.reset()
+	s.kvStores.reset()
 	s.forgetSecrets()
 	clear(s.clients)
 	s.clients = s.clients[:0]

@@ -48,7 +48,9 @@ var modules = map[string][]calls{
 	"fastly_http_downstream": {httpDownstreamCalls},
 	"fastly_http_req":        {httpReqCalls, httpReqSendCalls, httpReqHandOffCalls},
 	"fastly_http_resp":       {httpRespCalls},
+	"fastly_kv_store":        {kvStoreCalls},
 	"fastly_log":             {logCalls},
+	"fastly_object_store":    {objectStoreCalls},
 	"fastly_secret_store":    {secretStoreCalls},
 	"fastly_shielding":       {shieldingCalls},
 }
@@ -61,8 +63,6 @@ var missingReasons = map[string]string{
 	"fastly_http_cache":       "the cache is not built yet",
 	"fastly_http_req":         "request inspection is not built yet",
 	"fastly_image_optimizer":  "the image optimiser is not built yet",
-	"fastly_kv_store":         "KV stores are not built yet",
-	"fastly_object_store":     "KV stores are not built yet",
 	"fastly_purge":            "the cache is not built yet",
 	"fastly_secret_store":     "secret stores are not built yet",
 	"fastly_secrets":          "secret stores are not built yet",
