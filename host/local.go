@@ -12,11 +12,8 @@ import (
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-<<<<<<< HEAD
-// ACLs, Backends, Shields, GRIPProxy, NoWebSockets and FastlyKeys, and the name and service ID where the manifest has them.
-=======
-// Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and of Geo all but the database, and the name and service ID where the manifest has them.
->>>>>>> a8938e8 (geo: answer where IP addresses are)
+// ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and of Geo all but the database, and the name and service ID
+// where the manifest has them.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -32,7 +29,6 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 		}
 		c.ConfigStores.Put(s.Name, store)
 	}
-<<<<<<< HEAD
 	lists := new(acl.Set)
 	for i := range m.LocalServer.ACLs {
 		l := &m.LocalServer.ACLs[i]
@@ -43,10 +39,8 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 		lists.Put(l.Name, opened)
 	}
 	c.ACLs = lists
-=======
 	c.Geo.Overrides = geo.NewOverrides(&m.LocalServer.Geolocation)
 	c.Geo.Loopback = m.LocalServer.Geolocation.UseDefaultLoopback
->>>>>>> a8938e8 (geo: answer where IP addresses are)
 	c.Backends = nil
 	for i := range m.LocalServer.Backends {
 		c.Backends = append(c.Backends, backend.FromManifest(&m.LocalServer.Backends[i]))

@@ -39,13 +39,10 @@ type ServiceConfig struct {
 	Output func(request uint64) (stdout, stderr io.WriteCloser)
 	// ConfigStores are the service's config stores and dictionaries; nil is none.
 	ConfigStores *configstore.Set
-<<<<<<< HEAD
 	// ACLs are the service's access control lists, an *acl.Set or an *acl.Dir; nil is none.
 	ACLs acl.Opener
-=======
 	// Geo tells where IP addresses are. The zero value knows none.
 	Geo geo.Locator
->>>>>>> a8938e8 (geo: answer where IP addresses are)
 	// Backends are the origins that the program may send requests to by name.
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
@@ -166,11 +163,8 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
-<<<<<<< HEAD
 		ACLs:         acls{cfg.ACLs},
-=======
 		Geo:          &cfg.Geo,
->>>>>>> a8938e8 (geo: answer where IP addresses are)
 		ServiceID:    cfg.ID,
 		NoWebSockets: cfg.NoWebSockets,
 		FastlyKeys:   cfg.FastlyKeys,
