@@ -110,12 +110,10 @@ func New(c Config, o Options) (*Backend, error) {
 func newBackend(c Config, o Options) *Backend {
 	b := &Backend{conf: c, opts: o, closed: make(chan struct{})}
 	b.authority = c.Addr()
-	b.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true}
-	if k := c.KeepAlive.TCP; k != nil {
-		b.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: !k.Disable, Idle: k.Time, Interval: k.Interval, Count: k.Probes}
-		if k.Disable {
-			b.dialer.KeepAlive = -1
-		}
+	k := c.KeepAlive.TCP
+	b.dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: !k.Disable, Idle: k.Time, Interval: k.Interval, Count: k.Probes}
+	if k.Disable {
+		b.dialer.KeepAlive = -1
 	}
 	var protocols http.Protocols
 	if !c.GRPC {

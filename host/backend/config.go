@@ -11,7 +11,11 @@ const (
 	DefaultConnectTimeout      = 1 * time.Second
 	DefaultFirstByteTimeout    = 15 * time.Second
 	DefaultBetweenBytesTimeout = 10 * time.Second
-	DefaultHTTPKeepAlive       = 60 * time.Second
+	DefaultHTTPKeepAlive       = 10 * time.Minute
+
+	DefaultTCPKeepAliveTime     = 5 * time.Minute
+	DefaultTCPKeepAliveInterval = 10 * time.Second
+	DefaultTCPKeepAliveProbes   = 3
 )
 
 // Config defines one origin. The zero value of each field means the default named at it. A Config that a Backend was
@@ -57,16 +61,16 @@ type TLS struct {
 
 // KeepAlive is how long unused connections stay and how dead ones are found.
 type KeepAlive struct {
-	HTTPTime time.Duration // that an idle connection is kept; 0: 60 s, negative: not at all
-	TCP      *TCPKeepAlive // nil: the operating system's probes with Go's defaults
+	HTTPTime time.Duration // that an idle connection is kept; 0: 10 min, negative: not at all
+	TCP      *TCPKeepAlive // nil: probes as the zero value has them
 }
 
 // TCPKeepAlive sets the operating system's probes of idle connections (tcp(7)).
 type TCPKeepAlive struct {
 	Disable  bool
-	Time     time.Duration // of silence before the first probe; 0: 15 s
-	Interval time.Duration // between probes; 0: 15 s
-	Probes   int           // unanswered ones that end the connection; 0: 9
+	Time     time.Duration // of silence before the first probe; 0: 5 min
+	Interval time.Duration // between probes; 0: 10 s
+	Probes   int           // unanswered ones that end the connection; 0: 3
 }
 
 // PoolLimits bounds a backend's connections. Zero means no limit.

@@ -29,12 +29,13 @@ type Request struct {
 	Length int64 // of Body; -1: unknown
 
 	// Trailers is called once Body has ended, to add the fields that follow it; nil: none. A request that has it is
-	// sent with a body of unknown length. Names in Header's Trailer fields are announced; others are sent all the
+	// sent with a body of unknown length, unless ManualFraming says one. Names in Header's Trailer fields are announced; others are sent all the
 	// same, but some servers drop those.
 	Trailers func(*httpfield.List)
 
-	// ManualFraming keeps the Content-Length or Transfer-Encoding of Header if sane: one length in digits, or one
-	// "chunked", that agrees with Length. Otherwise framing is automatic.
+	// ManualFraming keeps the Content-Length or Transfer-Encoding of Header if sane: one length in digits that is not
+	// above Length, or one "chunked". Otherwise framing is automatic. Of a Body beyond that length nothing is sent; one
+	// that ends before it breaks the request off. With a length there are no trailers over HTTP/1.1.
 	ManualFraming bool
 
 	// Gunzip decodes a response body with content-encoding gzip or x-gzip, and removes that field and content-length.

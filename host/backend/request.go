@@ -121,8 +121,8 @@ func manualFraming(req *http.Request, h *httpfield.List, r *Request) {
 		}
 	}
 	switch {
-	case len(lengths) == 1 && len(encodings) == 0 && r.Trailers == nil:
-		if n, ok := parseLength(lengths[0]); ok && (r.Length < 0 || r.Length == n) {
+	case len(lengths) == 1 && len(encodings) == 0:
+		if n, ok := parseLength(lengths[0]); ok && (r.Length < 0 || n <= r.Length) {
 			req.ContentLength = n
 		}
 	case len(encodings) == 1 && len(lengths) == 0 && strings.EqualFold(encodings[0], "chunked"):

@@ -67,9 +67,12 @@ func (b *Backend) Send(ctx context.Context, r *Request) (*Response, error) {
 func (b *Backend) send(ctx context.Context, r *Request) (*Response, error) {
 	var body *upload
 	if r.Body != nil {
-		body = &upload{src: r.Body, trailers: r.Trailers}
+		body = &upload{src: r.Body, trailers: r.Trailers, left: -1}
 	}
 	req, err := b.request(r, false)
+	if err == nil && body != nil && r.ManualFraming {
+		body.left = req.ContentLength
+	}
 	if err == nil && req.ContentLength == 0 {
 		body.close()
 		body = nil

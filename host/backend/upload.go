@@ -24,6 +24,7 @@ func (e *bodyError) Unwrap() error { return e.err }
 type upload struct {
 	src      io.ReadCloser
 	trailers func(*httpfield.List)
+	left     int64       // bytes until the length that was set by hand is reached; negative: to the end of src
 	filled   http.Header // the request's Trailer map; nil without trailers
 	x        *exchange
 
@@ -36,7 +37,7 @@ type upload struct {
 func (u *upload) Read(p []byte) (int, error) {
 	// The time that the writer of the body takes is not the origin's.
 	u.x.pause()
-	n, err := u.src.Read(p)
+	n, err := u.read(p)
 	switch {
 	case err == io.EOF && !u.stopped():
 		if u.trailers != nil {
@@ -62,6 +63,19 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.mu.Unlock()
 	}
 	u.x.resume()
+	return n, err
+}
+
+// read keeps to a length that was set by hand: what lies beyond it would be taken for the connection's next request.
+func (u *upload) read(p []byte) (int, error) {
+	if u.left < 0 {
+		return u.src.Read(p)
+	}
+	if u.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := u.src.Read(p[:min(int64(len(p)), u.left)])
+	u.left -= int64(n)
 	return n, err
 }
 

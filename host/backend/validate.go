@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
@@ -251,6 +252,14 @@ func (c Config) withDefaults() Config {
 			*d.field = -1 // all "none" are equal
 		}
 	}
+	var k TCPKeepAlive
+	if c.KeepAlive.TCP != nil {
+		k = *c.KeepAlive.TCP
+	}
+	k.Time = cmp.Or(k.Time, DefaultTCPKeepAliveTime)
+	k.Interval = cmp.Or(k.Interval, DefaultTCPKeepAliveInterval)
+	k.Probes = cmp.Or(k.Probes, DefaultTCPKeepAliveProbes)
+	c.KeepAlive.TCP = &k
 	if c.TLS != nil {
 		t := *c.TLS
 		if t.CertHost = hostOnly(t.CertHost); t.CertHost == "" {
