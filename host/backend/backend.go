@@ -117,7 +117,6 @@ func newBackend(c Config, o Options) *Backend {
 	}
 	var protocols http.Protocols
 	if !c.GRPC {
-		protocols.SetHTTP1(true)
 		b.protocols = []string{"h2", "http/1.1"}
 	} else {
 		b.protocols = []string{"h2"}
@@ -126,7 +125,7 @@ func newBackend(c Config, o Options) *Backend {
 		if v := c.TLS.MaxVersion; v != 0 && v < tls.VersionTLS12 {
 			b.protocols = []string{"http/1.1"} // RFC 9113 section 9.2
 		} else {
-			protocols.SetHTTP2(true)
+			protocols.SetHTTP2(true) // HTTP/1 is h1Client's
 		}
 		b.tls = c.tlsConfig(b.protocols...)
 	} else if c.GRPC {

@@ -2,12 +2,10 @@ package backend
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -36,40 +34,12 @@ type refusedAddress struct{ err error }
 func (e *refusedAddress) Error() string { return "the host does not permit it: " + e.err.Error() }
 func (e *refusedAddress) Unwrap() error { return e.err }
 
-// rawConn is a connection below TLS and HTTP. It tells its user when the origin ends or breaks it, also while nobody
-// is waiting for that: net/http lets an upload go on until its next write.
+// rawConn is a connection below TLS and HTTP.
 type rawConn struct {
 	net.Conn
 	remote netip.AddrPort
-	broken atomic.Pointer[func()] // called once a Read has failed
 	closed func()
 	once   sync.Once
-}
-
-func (c *rawConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.ended(err)
-	return n, err
-}
-
-func (c *rawConn) ended(err error) {
-	if err != nil {
-		if f := c.broken.Load(); f != nil {
-			(*f)()
-		}
-	}
-}
-
-// tlsConn watches for the end of an HTTP/1 connection within TLS, which comes before that of the connection below.
-type tlsConn struct {
-	*tls.Conn
-	raw *rawConn
-}
-
-func (c *tlsConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.raw.ended(err)
-	return n, err
 }
 
 func (c *rawConn) Close() error {

@@ -78,7 +78,7 @@ func (e *SendError) own(err error) bool {
 		e.Detail = DetailHTTPResponseTimeout
 	case errors.Is(err, errSwitch), errors.Is(err, errInterim), errors.Is(err, errNoH2):
 		e.Detail = DetailHTTPProtocolError
-	case errors.Is(err, errUploadStopped), errors.Is(err, errStale):
+	case errors.Is(err, errUploadStopped), errors.Is(err, errStale), errors.Is(err, errUnanswered):
 		e.Detail = DetailConnectionTerminated
 	case errors.Is(err, errBodyClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		e.Detail = DetailInternalError
@@ -245,6 +245,9 @@ func (e *SendError) system(err error) bool {
 // unanswered reports whether a request on a reused connection failed because the origin had given the connection up,
 // without any byte of a response.
 func unanswered(err error) bool {
+	if errors.Is(err, errUnanswered) {
+		return true
+	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "write" && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
 		return true

@@ -21,7 +21,8 @@ var (
 
 // conn is a pooled connection. The pool's mutex guards its fields but the first ones.
 type conn struct {
-	cc      *http.ClientConn
+	cc      client
+	h1      *h1Client // cc, if it is one
 	raw     *rawConn
 	h2      bool
 	created time.Time
@@ -248,7 +249,7 @@ func (p *pool) makeFor(ctx context.Context) (*conn, error) {
 	p.serve()
 	p.mu.Unlock()
 	if c.h2 {
-		c.cc.SetStateHook(func(*http.ClientConn) {
+		c.cc.(*http.ClientConn).SetStateHook(func(*http.ClientConn) {
 			// A stream has ended, or the connection. The hook may run inside a call made with the pool locked.
 			if p.waiting.Load() > 0 {
 				go p.wake()
@@ -389,48 +390,40 @@ func (p *pool) close() {
 // make makes a connection outside any list.
 func (p *pool) make(ctx context.Context) (*conn, error) {
 	b := p.b
-	d := &dialing{b: b}
-	scheme := "http"
-	if b.conf.TLS != nil {
-		scheme = "https"
-	}
-	cc, err := b.transport.NewClientConn(context.WithValue(ctx, dialingKey{}, d), scheme, b.authority)
+	nc, raw, err := b.connect(ctx, b.protocols...)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{cc: cc, raw: d.raw, h2: d.h2, created: time.Now()}, nil
+	h2 := b.conf.GRPC
+	if tc, ok := nc.(*tls.Conn); ok {
+		h2 = tc.ConnectionState().NegotiatedProtocol == "h2"
+		if !h2 && b.conf.GRPC {
+			_ = nc.Close()
+			return nil, errNoH2
+		}
+	}
+	c := &conn{raw: raw, h2: h2, created: time.Now()}
+	if !h2 {
+		c.h1 = newH1Client(nc, raw, b.transport.MaxResponseHeaderBytes)
+		c.cc = c.h1
+		return c, nil
+	}
+	cc, err := b.transport.NewClientConn(context.WithValue(ctx, dialedKey{}, nc), b.scheme(), b.authority)
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	c.cc = cc
+	return c, nil
 }
 
-// dialing carries what net/http does not pass on from its dial function to the caller of NewClientConn.
-type dialing struct {
-	b   *Backend
-	raw *rawConn
-	h2  bool
-}
-
-type dialingKey struct{}
+// dialedKey is of a connection that net/http is to speak HTTP/2 on.
+type dialedKey struct{}
 
 func dialTransport(ctx context.Context, _, _ string) (net.Conn, error) {
-	d, ok := ctx.Value(dialingKey{}).(*dialing)
+	nc, ok := ctx.Value(dialedKey{}).(net.Conn)
 	if !ok {
-		return nil, errors.New("no dialing in the context")
-	}
-	nc, raw, err := d.b.connect(ctx, d.b.protocols...)
-	if err != nil {
-		return nil, err
-	}
-	d.raw = raw
-	if tc, ok := nc.(*tls.Conn); ok {
-		d.h2 = tc.ConnectionState().NegotiatedProtocol == "h2"
-		if !d.h2 {
-			if d.b.conf.GRPC {
-				_ = nc.Close()
-				return nil, errNoH2
-			}
-			nc = &tlsConn{tc, raw}
-		}
-	} else {
-		d.h2 = d.b.conf.GRPC
+		return nil, errors.New("no connection in the context")
 	}
 	return nc, nil
 }

@@ -216,8 +216,9 @@ func TestConnectionsClosedWhileIdleAreNotUsed(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-closed
-		eventually(t, "noticed", func() bool { return b.Stats().Open == 0 })
 	}
+	b.pool.expire()
+	eventually(t, "noticed", func() bool { return b.Stats().Open == 0 })
 }
 
 func TestUnfinishedBodiesDoNotReachOthers(t *testing.T) {

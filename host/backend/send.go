@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/edgewasm/wasmedge/host/httpfield"
 )
 
@@ -152,33 +150,20 @@ func (b *Backend) roundTrip(ctx context.Context, r *Request, req *http.Request, 
 
 	if body != nil {
 		body.x = x
-		if !c.h2 {
-			// net/http does not return an error before the body's Read does.
-			stop := func() { body.close() }
-			c.raw.broken.Store(&stop)
-		}
-	}
-	hctx := x.ctx
-	if r.Interim != nil {
-		hctx = httptrace.WithClientTrace(hctx, interimTrace(r.Interim))
-	}
-	out := req.WithContext(hctx)
-	if body != nil {
-		out.Body = body
-	}
-	if c.h2 && httpguts.HeaderValuesContainsToken(req.Header["Te"], "trailers") {
-		out.Header = req.Header.Clone()
-		out.Header["Te"] = []string{"trailers"}
-	} else if _, ok := req.Header["Te"]; ok {
-		out.Header = req.Header.Clone()
-		delete(out.Header, "Te")
 	}
 	if x.firstByte > 0 {
 		x.mu.Lock()
 		x.timer = time.AfterFunc(x.firstByte, func() { x.abort(errFirstByte) })
 		x.mu.Unlock()
 	}
-	hresp, err := c.cc.RoundTrip(out)
+	var hresp *http.Response
+	var err error
+	if c.h1 != nil {
+		delete(req.Header, "Te") // concerns HTTP/2, see request
+		hresp, err = c.h1.roundTrip(req, body, r.Interim)
+	} else {
+		hresp, err = x.roundTrip2(r, req, c)
+	}
 	x.mu.Lock()
 	x.head = true
 	if x.timer != nil {
@@ -207,6 +192,19 @@ func (b *Backend) roundTrip(ctx context.Context, r *Request, req *http.Request, 
 		return nil, err
 	}
 	return x.response(r, hresp), nil
+}
+
+// roundTrip2 does it on an HTTP/2 connection.
+func (x *exchange) roundTrip2(r *Request, req *http.Request, c *conn) (*http.Response, error) {
+	ctx := x.ctx
+	if r.Interim != nil {
+		ctx = httptrace.WithClientTrace(ctx, interimTrace(r.Interim))
+	}
+	out := req.WithContext(ctx)
+	if x.upload != nil {
+		out.Body = x.upload
+	}
+	return c.cc.(*http.ClientConn).RoundTrip(out)
 }
 
 // interimTrace passes interim responses on.
@@ -261,7 +259,7 @@ func (x *exchange) finish(whole bool, cause error) {
 	whole = whole && !x.broken
 	x.mu.Unlock()
 	x.stop()
-	if x.upload != nil && !x.upload.complete() {
+	if x.upload != nil && !x.upload.complete() || whole && x.conn != nil && x.conn.h1 != nil && !x.conn.h1.settled() {
 		whole = false
 	}
 	if !whole {
@@ -271,9 +269,6 @@ func (x *exchange) finish(whole bool, cause error) {
 		x.cancel(cause)
 	}
 	x.upload.close()
-	if x.upload != nil && raw != nil {
-		raw.broken.Store(nil)
-	}
 	if x.conn == nil {
 		_ = raw.Close()
 	} else {
