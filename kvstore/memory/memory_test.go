@@ -70,9 +70,11 @@ func TestExpiredKeysAreReclaimed(t *testing.T) {
 				t.Errorf("after %v: %+v, %v; want at most %d", after, stat, err, most)
 			}
 		}
+		st.mu.Lock()
 		if len(st.soonest) != 1 || st.order.Len() != 2 || len(st.keys) != 2 {
 			t.Errorf("%d keys are left, %d in order, %d to expire", len(st.keys), st.order.Len(), len(st.soonest))
 		}
+		st.mu.Unlock()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if stat, _ := st.Stat(t.Context()); stat != (kvstore.Stat{Keys: 1, Bytes: 1}) {
