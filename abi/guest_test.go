@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/httpfield"
+	"github.com/edgewasm/wasmedge/host/ratelimit"
 )
 
 // guest stands in for a running program: it calls hostcalls with arguments in a memory of its own. Memory is
@@ -139,6 +140,7 @@ func newGuest(t testing.TB, body *Body) *guest {
 		Logs:         fakeLogs{},
 		ConfigStores: fakeConfig{"shop": {"color": "green", "empty": ""}},
 		ACLs:         someACLs(t),
+		RateLimiter:  ratelimit.New(ratelimit.Options{MaxBytes: 1 << 20}),
 		FastlyKeys:   []string{"k1", "k2"},
 		MaxBuffered:  1 << 20,
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/httpfield"
+	"github.com/edgewasm/wasmedge/host/ratelimit"
 )
 
 // Environment is what all sandboxes of one service share. It must not change while sandboxes use it.
@@ -16,6 +17,8 @@ type Environment struct {
 	ConfigStores ConfigStores
 	// ACLs are the service's access control lists; nil is none.
 	ACLs ACLs
+	// RateLimiter holds the service's rate counters and penalty boxes; nil answers Unsupported to guests that use them.
+	RateLimiter *ratelimit.Limiter
 	// Geo tells where addresses are; nil knows none.
 	Geo Geolocator
 	// KVStores are the service's KV stores; nil is none.

@@ -44,6 +44,7 @@ var modules = map[string][]calls{
 	"fastly_config_store":    {configStoreCalls},
 	"fastly_dictionary":      {configStoreCalls},
 	"fastly_geo":             {geoCalls},
+	"fastly_erl":             {erlCalls},
 	"fastly_http_body":       {httpBodyCalls},
 	"fastly_http_downstream": {httpDownstreamCalls},
 	"fastly_http_req":        {httpReqCalls, httpReqSendCalls, httpReqHandOffCalls},
@@ -59,7 +60,6 @@ var modules = map[string][]calls{
 var missingReasons = map[string]string{
 	"fastly_cache":            "the cache is not built yet",
 	"fastly_device_detection": "device detection is not built yet",
-	"fastly_erl":              "rate limiting is not built yet",
 	"fastly_http_cache":       "the cache is not built yet",
 	"fastly_http_req":         "request inspection is not built yet",
 	"fastly_image_optimizer":  "the image optimiser is not built yet",

@@ -18,6 +18,10 @@ type Limits struct {
 	BackendRequests int
 	BodyTimeout     time.Duration // how long one read of the client's body may take; 0 means 1 minute
 
+	// RateLimitBytes bounds the memory for rate counters and penalty boxes, of all sandboxes together; 0 means 64 MiB. When it is
+	// used up, entries are forgotten (see package ratelimit).
+	RateLimitBytes int64
+
 	// Sandboxes whose program asks for another request when it has answered one. Each request has the whole of CPU and
 	// Wall.
 	SandboxRequests int           // that one may serve; 0 means 100, 1 that none is used again

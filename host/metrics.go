@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edgewasm/wasmedge/host/ratelimit"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 )
 
@@ -117,6 +118,7 @@ func (l *metricList) service(s *ServiceStats) {
 	l.counter("service_slow_bodies_total", "Bodies of clients that came too slowly.", s.SlowBodies)
 	l.gauge("service_dynamic_backends", "Backends that guests have defined.", s.Dynamic)
 	l.gauge("service_dynamic_backends_limit", "Backends that guests may have defined at once.", s.DynamicLimit)
+	l.rateLimits(&s.RateLimits)
 	for i := range s.Backends {
 		b := &s.Backends[i]
 		name := telemetry.Label{Name: "backend", Value: strings.ToValidUTF8(b.Name, "?")}
@@ -128,4 +130,17 @@ func (l *metricList) service(s *ServiceStats) {
 		l.gauge("backend_connections_idle", "Open connections to the backend without use.", b.Idle, name)
 		l.gauge("backend_in_flight", "Exchanges with the backend under way.", b.InFlight, name)
 	}
+}
+
+// rateLimits adds the rate counters and penalty boxes.
+func (l *metricList) rateLimits(r *ratelimit.Stats) {
+	l.gauge("rate_counters", "Rate counters in use.", r.Counters)
+	l.gauge("rate_counter_entries", "Entries of rate counters with events in the last minute.", r.Entries)
+	l.counter("rate_counter_evicted_total", "Entries of rate counters that were forgotten for want of memory.", r.Evicted)
+	l.gauge("penalty_boxes", "Penalty boxes in use.", r.Boxes)
+	l.gauge("penalty_box_entries", "Entries of penalty boxes.", r.Penalised)
+	l.counter("penalties_total", "Times that an entry was put in a penalty box.", r.Penalties)
+	l.counter("penalties_evicted_total", "Entries of penalty boxes that left before their time for want of memory.", r.EvictedPenalties)
+	l.gauge("rate_limit_bytes", "Memory that rate counters and penalty boxes take.", int(r.Bytes))
+	l.gauge("rate_limit_bytes_limit", "Memory that rate counters and penalty boxes may take.", int(r.MaxBytes))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/geo"
+	"github.com/edgewasm/wasmedge/host/ratelimit"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wasm"
 )
@@ -41,6 +42,10 @@ type ServiceConfig struct {
 	ConfigStores *configstore.Set
 	// ACLs are the service's access control lists, an *acl.Set or an *acl.Dir; nil is none.
 	ACLs acl.Opener
+	// RateLimiter holds the program's rate counters and penalty boxes. nil is one of the service's own, with
+	// Limits.RateLimitBytes; give several services the same to let them count together, or the next version of a service that of
+	// the one before to let it go on.
+	RateLimiter *ratelimit.Limiter
 	// Geo tells where IP addresses are. The zero value knows none.
 	Geo geo.Locator
 	// Backends are the origins that the program may send requests to by name.
@@ -159,11 +164,15 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	if !cfg.NoDynamicBackends {
 		s.dynamic = backend.NewRegistry(backend.RegistryOptions{Options: cfg.BackendOptions, Max: maxDynamic})
 	}
+	if cfg.RateLimiter == nil {
+		cfg.RateLimiter = ratelimit.New(ratelimit.Options{MaxBytes: s.limits.RateLimitBytes})
+	}
 	s.gate = newGate(h.node, s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
 		ACLs:         acls{cfg.ACLs},
+		RateLimiter:  cfg.RateLimiter,
 		Geo:          &cfg.Geo,
 		ServiceID:    cfg.ID,
 		NoWebSockets: cfg.NoWebSockets,

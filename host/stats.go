@@ -7,6 +7,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/ratelimit"
 )
 
 // Stats is what a host uses of each of its bounds at one moment, and what it has counted since it was made. The parts are
@@ -80,6 +81,8 @@ type ServiceStats struct {
 	// Dynamic is the number of backends that guests have defined and that are still kept; DynamicLimit is 0 when that
 	// is refused.
 	Dynamic, DynamicLimit int
+	// RateLimits are the rate counters and penalty boxes; services that share a ratelimit.Limiter have the same.
+	RateLimits ratelimit.Stats
 }
 
 // BackendStats are the connections and requests of a named backend.
@@ -131,6 +134,7 @@ func (s *Service) Stats() ServiceStats {
 		Ended:      make(map[Cause]uint64, len(causes)),
 		SlowBodies: s.slowBodies.Load(),
 		Memory:     s.memory,
+		RateLimits: s.env.RateLimiter.Stats(),
 	}
 	for i, c := range causes {
 		st.Ended[c] = s.endings[i].Load()
