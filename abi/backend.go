@@ -410,7 +410,11 @@ func (s *Sandbox) readDynamic(m engine.Memory, mask, ptr uint32, c *backend.Conf
 			if st != OK {
 				return st
 			}
-			pair, err := tls.X509KeyPair([]byte(chain), key.plaintext)
+			var pair tls.Certificate
+			err := key.use(func(pem []byte) (err error) {
+				pair, err = tls.X509KeyPair([]byte(chain), pem)
+				return err
+			})
 			if err != nil {
 				s.warn("a dynamic backend was refused: its client certificate and key", err)
 				return Inval

@@ -141,6 +141,7 @@ func newGuest(t testing.TB, body *Body) *guest {
 		ConfigStores: fakeConfig{"shop": {"color": "green", "empty": ""}},
 		ACLs:         someACLs(t),
 		RateLimiter:  ratelimit.New(ratelimit.Options{MaxBytes: 1 << 20}),
+		SecretStores: someSecrets(),
 		FastlyKeys:   []string{"k1", "k2"},
 		MaxBuffered:  1 << 20,
 	}

@@ -44,6 +44,8 @@ func preparedGuest(t testing.TB) *guest {
 	p, n := g.put(textA, "shop")
 	g.ok("config_store.open", p, n, outA)
 	g.ok("acl.open", p, n, outA)
+	g.ok("secret_store.open", p, n, outA)
+	g.ok("secret_store.from_bytes", p, n, outA)
 	g.ok("log.endpoint_get", p, n, outA)
 	return g
 }

@@ -29,6 +29,8 @@ type Environment struct {
 	MaxKVOperations int
 	// ShortKVErrors says that the guest's kv_error ends before too_many_requests (the Rust SDK's): the status tells of that one.
 	ShortKVErrors bool
+	// SecretStores are the service's secret stores; nil is none.
+	SecretStores SecretStores
 	// ServiceID is the service that the guest is, by its ID; on_behalf_of accepts no other.
 	ServiceID string
 	// NoWebSockets answers Unsupported to guests that hand a WebSocket to a backend.
@@ -167,6 +169,7 @@ type Sandbox struct {
 	configStores table[openConfigStore]
 	acls         table[openACL]
 	kvStores     table[openKVStore]
+	secretStores table[openSecretStore]
 	secrets      table[openSecret]
 
 	dynamic   map[string]dynamicBackend

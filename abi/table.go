@@ -64,8 +64,7 @@ var missingReasons = map[string]string{
 	"fastly_http_req":         "request inspection is not built yet",
 	"fastly_image_optimizer":  "the image optimiser is not built yet",
 	"fastly_purge":            "the cache is not built yet",
-	"fastly_secret_store":     "secret stores are not built yet",
-	"fastly_secrets":          "secret stores are not built yet",
+	"fastly_secrets":          "superseded by fastly_secret_store: which store it reads from was never published, and no SDK imports it",
 	"fastly_uap":              "device detection is not built yet",
 }
 

@@ -9,11 +9,12 @@ import (
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/manifest"
+	"github.com/edgewasm/wasmedge/secretstore"
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-// ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and of Geo all but the database, and the name and service ID
-// where the manifest has them.
+// SecretStores, ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and of Geo all but the database, and the name and
+// service ID where the manifest has them.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -29,6 +30,14 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 		}
 		c.ConfigStores.Put(s.Name, store)
 	}
+	secrets := secretstore.NewMemory()
+	for i := range m.LocalServer.SecretStores {
+		l := &m.LocalServer.SecretStores[i]
+		if err := seedSecrets(secrets, l); err != nil {
+			return fmt.Errorf("%s:%d: secret store %q: %w", m.Path, l.Pos.Line, l.Name, err)
+		}
+	}
+	c.SecretStores = secrets
 	lists := new(acl.Set)
 	for i := range m.LocalServer.ACLs {
 		l := &m.LocalServer.ACLs[i]
@@ -84,4 +93,18 @@ func openACL(l *manifest.ACL) (*acl.ACL, error) {
 		return nil, err
 	}
 	return acl.New(t), nil
+}
+
+// seedSecrets makes a store of a manifest's, with its secrets sealed.
+func seedSecrets(stores *secretstore.Stores, l *manifest.SecretStore) error {
+	store, err := stores.Create(l.Name)
+	if err != nil {
+		return err
+	}
+	for i := range l.Items {
+		if _, err := store.Put(l.Items[i].Key, l.Items[i].Value.Reveal(), secretstore.Create); err != nil {
+			return fmt.Errorf("secret %q: %w", l.Items[i].Key, err)
+		}
+	}
+	return nil
 }

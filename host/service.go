@@ -20,6 +20,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/ratelimit"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wasm"
+	"github.com/edgewasm/wasmedge/secretstore"
 )
 
 // ServiceConfig is all that one program may reach, and how much of it. The zero value is a program without
@@ -48,6 +49,9 @@ type ServiceConfig struct {
 	RateLimiter *ratelimit.Limiter
 	// Geo tells where IP addresses are. The zero value knows none.
 	Geo geo.Locator
+	// SecretStores are the service's secret stores, such as a *secretstore.Stores or a secretstore.Chain; nil is none.
+	// They are closed by whoever opened them, after the service.
+	SecretStores secretstore.Opener
 	// Backends are the origins that the program may send requests to by name.
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
@@ -174,6 +178,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		ACLs:         acls{cfg.ACLs},
 		RateLimiter:  cfg.RateLimiter,
 		Geo:          &cfg.Geo,
+		SecretStores: secretStores{cfg.SecretStores},
 		ServiceID:    cfg.ID,
 		NoWebSockets: cfg.NoWebSockets,
 		FastlyKeys:   cfg.FastlyKeys,
@@ -348,4 +353,33 @@ func (a acls) OpenACL(name string) (abi.ACL, error) {
 		return nil, err
 	}
 	return opened, nil
+}
+
+type secretStores struct{ stores secretstore.Opener }
+
+func (s secretStores) OpenSecretStore(name string) (abi.SecretStore, error) {
+	if s.stores == nil {
+		return nil, fmt.Errorf("%w: %q", abi.ErrNoStore, name)
+	}
+	store, err := s.stores.Open(name)
+	if errors.Is(err, secretstore.ErrNoStore) {
+		return nil, fmt.Errorf("%w: %q", abi.ErrNoStore, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return secretStore{store}, nil
+}
+
+type secretStore struct{ *secretstore.Store }
+
+func (s secretStore) LookupSecret(name string) (abi.Secret, error) {
+	secret, err := s.Get(name)
+	if errors.Is(err, secretstore.ErrNotFound) || errors.Is(err, secretstore.ErrNoStore) { // it may have been dropped since
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return secret, nil
 }

@@ -11,7 +11,7 @@
 use fastly::handle::{BodyHandle, RequestHandle};
 use fastly::http::request::{select, SendError};
 use fastly::http::Url;
-use fastly::secret_store::Secret;
+use fastly::secret_store::{Secret, SecretStore};
 use fastly::{Backend, Error, Request, Response};
 use std::io::Read;
 use std::time::Instant;
@@ -85,7 +85,11 @@ fn main(mut req: Request) -> Result<Response, Error> {
             let mut backend = Backend::builder("mine", target).enable_ssl().check_certificate("origin.example")
                 .sni_hostname("origin.example").ca_certificate(ca);
             if let (Some(cert), Some(key)) = (pems.next(), pems.next()) {
-                backend = backend.provide_client_certificate(cert, Secret::from_bytes(key.as_bytes().to_vec()).unwrap());
+                let key = match key.split_once('/') {
+                    Some((store, name)) if !key.starts_with('-') => SecretStore::open(store)?.get(name).unwrap(),
+                    _ => Secret::from_bytes(key.as_bytes().to_vec()).unwrap(),
+                };
+                backend = backend.provide_client_certificate(cert, key);
             }
             match backend.finish() {
                 Ok(backend) => answer(Request::get("http://origin.example/").send(backend)),
