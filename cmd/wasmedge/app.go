@@ -69,7 +69,9 @@ func newApp(o world) *cli.App {
 		Usage:     "run programs built for the Fastly Compute ABI",
 		UsageText: "wasmedge [OPTIONS] INPUT          (the same as serve)\nwasmedge COMMAND [OPTIONS] ...",
 		Commands: []*cli.Command{
-			serveCommand(o), runCommand(o), inspectCommand(o), versionCommand(o), adaptCommand(), helpCommand(),
+			serveCommand(o), runCommand(o), inspectCommand(o),
+			kvStoreCommand(o), kvStoreEntryCommand(o),
+			versionCommand(o), adaptCommand(), helpCommand(),
 		},
 		CustomAppHelpTemplate: appHelp,
 		HideVersion:           true,
@@ -84,6 +86,12 @@ func newApp(o world) *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError = asUsage
 		c.CustomHelpTemplate = commandHelp
+		c.HideHelpCommand = true
+		for _, sub := range c.Subcommands {
+			sub.OnUsageError = asUsage
+			sub.CustomHelpTemplate = commandHelp
+			sub.UsageText = strings.TrimSpace("wasmedge " + c.Name + " " + sub.Name + " [OPTIONS] " + sub.ArgsUsage)
+		}
 	}
 	return app
 }
@@ -97,11 +105,18 @@ func syntaxes(app *cli.App) []syntax {
 	var all []syntax
 	for _, c := range app.Commands {
 		s := syntax{name: c.Name, flags: c.Flags, operands: 1}
+		for _, sub := range c.Subcommands {
+			for _, name := range sub.Names() {
+				s.sub = append(s.sub, syntax{name: c.Name + " " + name, flags: sub.Flags, operands: len(strings.Fields(sub.ArgsUsage))})
+			}
+		}
 		switch c.Name {
 		case "run":
 			s.guest = guestFlags()
 		case "version":
 			s.operands = 0
+		case "help":
+			s.operands = 2
 		}
 		all = append(all, s)
 	}
@@ -114,14 +129,28 @@ func helpCommand() *cli.Command {
 		Action: func(ctx *cli.Context) error {
 			// The parent of this command's context is the program's.
 			parent := ctx.Lineage()[1]
-			name := ctx.Args().First()
+			name, sub := ctx.Args().First(), ctx.Args().Get(1)
 			if name == "" {
 				return cli.ShowAppHelp(parent)
 			}
-			if ctx.App.Command(name) == nil {
+			c := ctx.App.Command(name)
+			if c == nil {
 				return &usageError{"", fmt.Sprintf("there is no command %q", name)}
 			}
-			return cli.ShowCommandHelp(parent, name)
+			if sub == "" && len(c.Subcommands) > 0 {
+				cli.HelpPrinter(ctx.App.Writer, groupHelp, c)
+				return nil
+			}
+			if sub == "" {
+				return cli.ShowCommandHelp(parent, name)
+			}
+			for _, s := range c.Subcommands {
+				if s.HasName(sub) {
+					cli.HelpPrinter(ctx.App.Writer, commandHelp, s)
+					return nil
+				}
+			}
+			return &usageError{name, fmt.Sprintf("there is no command %q in %s", sub, name)}
 		},
 	}
 }
@@ -144,9 +173,22 @@ Usage:
    {{wrap .UsageText 3}}
 
 Commands:
-{{range .VisibleCommands}}   {{printf "%-10s" .Name}}{{.Usage}}
+{{range .VisibleCommands}}   {{printf "%-13s" .Name}}{{.Usage}}
 {{end}}
 'wasmedge COMMAND --help' tells the options. -V, --version prints the version.
+`
+
+const groupHelp = `{{.Usage}}
+
+Usage:
+   wasmedge {{.Name}} COMMAND [OPTIONS] ...
+{{if .Description}}
+{{wrap .Description 0}}
+{{end}}
+Commands:
+{{range .VisibleCommands}}   {{printf "%-10s" .Name}}{{.Usage}}
+{{end}}
+'wasmedge {{.Name}} COMMAND --help' tells the options.
 `
 
 const commandHelp = `{{.Usage}}

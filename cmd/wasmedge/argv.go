@@ -24,6 +24,8 @@ type syntax struct {
 	// guest is set for run: after the first operand only these flags belong to us, up to the first word that is
 	// none of them. The rest is the guest's, unchanged.
 	guest []cli.Flag
+	// sub makes it a group of commands: a word that names one of these follows.
+	sub []syntax
 }
 
 // helpFlags are the flags that every command takes besides its own.
@@ -39,7 +41,7 @@ var helpFlags = []cli.Flag{
 //   - Flags may stand before or after operands. "--" ends them.
 //   - --flag=value and --flag value are the same; so are -C value, -C=value and -Cvalue; -vvC file is -v -v -C file.
 //   - --help and --version win over all that follows.
-//   - For run see syntax.guest.
+//   - For run see syntax.guest, for groups of commands syntax.sub; the name is then two words.
 func normalize(args []string, commands []syntax) ([]string, error) {
 	find := func(name string) (syntax, bool) {
 		i := slices.IndexFunc(commands, func(s syntax) bool { return s.name == name })
@@ -52,6 +54,9 @@ func normalize(args []string, commands []syntax) ([]string, error) {
 		return []string{"help"}, nil
 	}
 	if cmd, ok := find(args[0]); ok {
+		if cmd.sub != nil {
+			return normalizeGroup(cmd, args[1:])
+		}
 		return normalizeCommand(cmd, args[1:], true)
 	}
 	serve, _ := find("serve")
@@ -82,8 +87,32 @@ func tooMany(command string, operands []string, limit int) error {
 	return &usageError{command, text}
 }
 
+// normalizeGroup reads what follows a group's name. Its commands have the group's name before their own.
+func normalizeGroup(group syntax, args []string) ([]string, error) {
+	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" || args[0] == "help" && len(args) == 1 {
+		return []string{"help", group.name}, nil
+	}
+	name := args[0]
+	if name == "help" {
+		name = args[1]
+		args = []string{name, "--help"}
+	}
+	i := slices.IndexFunc(group.sub, func(s syntax) bool { return s.name == group.name+" "+name })
+	switch {
+	case i >= 0:
+		return normalizeCommand(group.sub[i], args[1:], true)
+	case strings.HasPrefix(name, "-"):
+		return nil, &usageError{group.name, fmt.Sprintf("flags stand after the command: wasmedge %s COMMAND [OPTIONS]", group.name)}
+	}
+	var names []string
+	for _, s := range group.sub {
+		names = append(names, strings.TrimPrefix(s.name, group.name+" "))
+	}
+	return nil, &usageError{group.name, fmt.Sprintf("there is no command %q in %s; there are %s", name, group.name, strings.Join(names, ", "))}
+}
+
 func normalizeCommand(cmd syntax, args []string, named bool) ([]string, error) {
-	words := []string{cmd.name}
+	words := strings.Fields(cmd.name)
 	var operands []string
 	refuse := func(format string, a ...any) ([]string, error) {
 		return nil, &usageError{cmd.name, fmt.Sprintf(format, a...)}
@@ -122,7 +151,7 @@ func normalizeCommand(cmd syntax, args []string, named bool) ([]string, error) {
 				if !named {
 					return []string{"help"}, nil
 				}
-				return []string{"help", cmd.name}, nil
+				return append([]string{"help"}, strings.Fields(cmd.name)...), nil
 			case "--version":
 				return []string{"version"}, nil
 			}

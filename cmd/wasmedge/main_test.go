@@ -120,7 +120,7 @@ func golden(t *testing.T, name, got string) {
 func TestHelpTexts(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help.txt": {"--help"}, "help_serve.txt": {"serve", "-h"}, "help_run.txt": {"help", "run"}, "help_inspect.txt": {"inspect", "--help"},
-		"help_version.txt": {"version", "--help"},
+		"help_version.txt": {"version", "--help"}, "help_kv_store.txt": {"kv-store"}, "help_kv_store_put.txt": {"kv-store", "put", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := runToEnd(t, args...)
