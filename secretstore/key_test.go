@@ -250,3 +250,44 @@ func TestManyKeysUseManyPages(t *testing.T) {
 		k.Destroy()
 	}
 }
+
+func TestKeySources(t *testing.T) {
+	k := NewKey()
+	dir := t.TempDir()
+	if err := WriteKeyFile(filepath.Join(dir, "key"), k); err != nil {
+		t.Fatal(err)
+	}
+	text, err := k.AppendText(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SECRETSTORE_TEST_KEY", string(text))
+	cat := script(t, "cat")
+	sources := []string{"file:" + dir + "/key", "env:SECRETSTORE_TEST_KEY", "exec:" + cat + "," + dir + "/key", "exec:" + script(t, "echo "+string(text))}
+	ring, err := KeyringFrom(t.Context(), sources, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range ring.keys {
+		if got.ID() != k.ID() {
+			t.Errorf("%s gives %s, want %s", sources[i], got, k)
+		}
+	}
+	for source, want := range map[string]string{
+		"":                              "want file:PATH",
+		string(text):                    "want file:PATH",
+		"file:":                         "want file:PATH",
+		"file:" + dir + "/none":         "no such file",
+		"env:SECRETSTORE_TEST_KEY":      "not set", // it has been taken
+		"exec:cat":                      "not an absolute path",
+		"exec:" + cat + ",/nowhere/key": "no such file",
+	} {
+		ring, err := KeyringFrom(t.Context(), []string{sources[0], source}, nil)
+		if err == nil || ring != nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), string(text)) {
+			t.Errorf("%q: %v, want %q", source, err, want)
+		}
+	}
+	if _, err := KeyringFrom(t.Context(), nil, nil); !errors.Is(err, ErrKey) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,13 +1,18 @@
 package secretstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 )
 
 // maxKeyFile is far more than a key in any form takes, in bytes.
 const maxKeyFile = 4096
+
+// maxWrapped is the most that a file for a key command may hold, in bytes.
+const maxWrapped = 1 << 20
 
 // KeyFromFile reads a key from a file, in a form that ParseKey knows. A file that others than its owner may read or change,
 // or that belongs to somebody else, is refused. One that its group may read is reported to warn and taken; a nil warn
@@ -73,4 +78,49 @@ func KeyFromEnv(name string) (*Key, error) {
 		return nil, fmt.Errorf("the environment variable %s: %w", name, err)
 	}
 	return k, nil
+}
+
+// KeyFrom reads a key from where source says: "file:PATH" (see KeyFromFile), "env:NAME" (see KeyFromEnv), "exec:PROGRAM" or
+// "exec:PROGRAM,FILE", a command that gets the content of FILE, the wrapped key, on standard input (see KeyFromCommand).
+func KeyFrom(ctx context.Context, source string, warn func(error)) (*Key, error) {
+	kind, rest, _ := strings.Cut(source, ":")
+	if rest == "" {
+		kind = ""
+	}
+	switch kind {
+	case "file":
+		return KeyFromFile(rest, warn)
+	case "env":
+		return KeyFromEnv(rest)
+	case "exec":
+		c := Command{}
+		var file string
+		if c.Path, file, _ = strings.Cut(rest, ","); file != "" {
+			var err error
+			if c.Wrapped, _, err = readRegular(file, maxWrapped); err != nil {
+				return nil, err
+			}
+		}
+		return KeyFromCommand(ctx, c)
+	}
+	// The source is not repeated: somebody may have put the key itself there.
+	return nil, errors.New("want file:PATH, env:NAME or exec:PROGRAM[,FILE]")
+}
+
+// KeyringFrom makes a ring of the keys of at least one source, in their order (see KeyFrom). When one fails it destroys the
+// others.
+func KeyringFrom(ctx context.Context, sources []string, warn func(error)) (*Keyring, error) {
+	if len(sources) == 0 {
+		return nil, fmt.Errorf("%w: no source of one is given", ErrKey)
+	}
+	ring := new(Keyring)
+	for _, source := range sources {
+		k, err := KeyFrom(ctx, source, warn)
+		if err != nil {
+			ring.Destroy()
+			return nil, err
+		}
+		ring.keys = append(ring.keys, k)
+	}
+	return ring, nil
 }

@@ -291,7 +291,8 @@ func TestVersionInFullNamesEnginesAndAdvisories(t *testing.T) {
 type server struct {
 	cmd    *exec.Cmd
 	url    string
-	stdout chan string // lines
+	before []string    // lines up to the one with the address
+	stdout chan string // lines after it
 	stderr bytes.Buffer
 }
 
@@ -314,6 +315,7 @@ func startServer(t *testing.T, args ...string) *server {
 		close(s.stdout)
 	}()
 	for line := range s.stdout {
+		s.before = append(s.before, line)
 		if _, url, ok := strings.Cut(line, " INFO Listening on "); ok {
 			s.url = url
 			return s

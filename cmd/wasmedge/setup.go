@@ -15,6 +15,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/manifest"
 	"github.com/edgewasm/wasmedge/host/telemetry"
+	"github.com/edgewasm/wasmedge/secretstore"
 )
 
 // session is what serve and run make of their flags before a guest runs.
@@ -26,6 +27,8 @@ type session struct {
 	logs  telemetry.Endpoints
 	geo   *geo.Database // nil without --geo-db
 	conf  host.ServiceConfig
+
+	secrets *secretstore.Stores // in the data directory; nil when there are none
 }
 
 func newLogger(o world, ctx *cli.Context) (*zap.Logger, error) {
@@ -122,6 +125,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	s.conf.Limits.QueueWait = ctx.Duration("queue-timeout")
 	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
+		return nil, err
+	}
+	if err := s.openSecrets(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.setTunnels(ctx); err != nil {
@@ -266,6 +272,9 @@ func (s *session) close(grace time.Duration) error {
 	ctx, cancel := contextWithin(grace)
 	defer cancel()
 	err := s.host.Close(ctx)
+	if s.secrets != nil {
+		err = errors.Join(err, s.secrets.Close())
+	}
 	if s.geo != nil {
 		s.geo.Close()
 	}
