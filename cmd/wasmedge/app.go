@@ -70,7 +70,7 @@ func newApp(o world) *cli.App {
 		UsageText: "wasmedge [OPTIONS] INPUT          (the same as serve)\nwasmedge COMMAND [OPTIONS] ...",
 		Commands: []*cli.Command{
 			serveCommand(o), runCommand(o), inspectCommand(o),
-			kvStoreCommand(o), kvStoreEntryCommand(o),
+			kvStoreCommand(o), kvStoreEntryCommand(o), aclCommand(o),
 			versionCommand(o), adaptCommand(), helpCommand(),
 		},
 		CustomAppHelpTemplate: appHelp,

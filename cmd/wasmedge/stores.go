@@ -53,8 +53,18 @@ func placeFlag() cli.Flag {
 func storeCommand(o world, name, usage, operands string, flags []cli.Flag, run func(context.Context, *storeCall) error) *cli.Command {
 	words := strings.Fields(operands)
 	common := []cli.Flag{placeFlag()}
+	store := "" // the word for it, when there is one
 	if len(words) > 0 {
-		common = append(common, &cli.StringFlag{Name: "name", Aliases: []string{"n", "store-id", "s"}, Usage: "`STORE`, in place of the operand"})
+		if w := strings.Trim(words[0], "[]"); w == "STORE" || w == "ACL" {
+			store = w
+		}
+	}
+	if store != "" {
+		ids := []string{"n", "store-id", "s"}
+		if store == "ACL" {
+			ids = []string{"n", "acl-id"}
+		}
+		common = append(common, &cli.StringFlag{Name: "name", Aliases: ids, Usage: "`" + store + "`, in place of the operand"})
 	}
 	if len(words) > 1 && strings.Contains(words[1], "KEY") {
 		common = append(common, &cli.StringFlag{Name: "key", Aliases: []string{"k"}, Usage: "`KEY`, in place of the operand"})
@@ -77,10 +87,10 @@ func storeCommand(o world, name, usage, operands string, flags []cli.Flag, run f
 				c.rest = c.rest[1:]
 				return v
 			}
-			if len(words) > 0 && strings.Contains(words[0], "STORE") {
+			if store != "" {
 				c.store = take("name")
-				if c.store == "" && words[0] == "STORE" {
-					return c.usage("STORE is missing")
+				if c.store == "" && words[0] == store {
+					return c.usage("%s is missing", store)
 				}
 			}
 			if len(words) > 1 && strings.Contains(words[1], "KEY") {
