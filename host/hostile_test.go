@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/abi"
 	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/host/ratelimit"
 )
 
 // Layout of the trampoline module's one page of memory.
@@ -166,7 +167,7 @@ func TestHostileArguments(t *testing.T) {
 
 func hostileSandbox(t *testing.T, template engine.Template) (*abi.Sandbox, engine.Instance) {
 	t.Helper()
-	sandbox := abi.NewSandbox(&abi.Environment{Logs: logs{}, ConfigStores: configStores{}}, &abi.ClientRequest{
+	sandbox := abi.NewSandbox(&abi.Environment{Logs: logs{}, ConfigStores: configStores{}, ACLs: acls{}, RateLimiter: ratelimit.New(ratelimit.Options{MaxBytes: 1 << 20})}, &abi.ClientRequest{
 		ID: strings.Repeat("0", 32), Method: "GET", URI: "http://example.com/", Version: abi.HTTP11,
 		Body: abi.NewBody(nil), Facts: commandFacts{}, Client: &commandClient{},
 	})
