@@ -71,6 +71,7 @@ func newApp(o world) *cli.App {
 		Commands: []*cli.Command{
 			serveCommand(o), runCommand(o), inspectCommand(o),
 			kvStoreCommand(o), kvStoreEntryCommand(o), aclCommand(o),
+			secretStoreCommand(o), secretStoreEntryCommand(o),
 			versionCommand(o), adaptCommand(), helpCommand(),
 		},
 		CustomAppHelpTemplate: appHelp,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,21 +54,29 @@ func placeFlag() cli.Flag {
 func storeCommand(o world, name, usage, operands string, flags []cli.Flag, run func(context.Context, *storeCall) error) *cli.Command {
 	words := strings.Fields(operands)
 	common := []cli.Flag{placeFlag()}
-	store := "" // the word for it, when there is one
-	if len(words) > 0 {
-		if w := strings.Trim(words[0], "[]"); w == "STORE" || w == "ACL" {
-			store = w
+	word := func(i int, known ...string) string {
+		if i < len(words) {
+			if w := strings.Trim(words[i], "[]"); slices.Contains(known, w) {
+				return w
+			}
 		}
+		return ""
+	}
+	// The platform's tool calls a secret by --name, and so everything that has a name but no key.
+	store, key := word(0, "STORE", "ACL"), word(1, "KEY", "SECRET")
+	storeFlag := []string{"name", "n", "store-id", "s"}
+	keyFlag := []string{"key", "k"}
+	switch {
+	case store == "ACL":
+		storeFlag = []string{"name", "n", "acl-id"}
+	case key == "SECRET":
+		storeFlag, keyFlag = []string{"store-id", "s"}, []string{"name", "n"}
 	}
 	if store != "" {
-		ids := []string{"n", "store-id", "s"}
-		if store == "ACL" {
-			ids = []string{"n", "acl-id"}
-		}
-		common = append(common, &cli.StringFlag{Name: "name", Aliases: ids, Usage: "`" + store + "`, in place of the operand"})
+		common = append(common, &cli.StringFlag{Name: storeFlag[0], Aliases: storeFlag[1:], Usage: "`" + store + "`, in place of the operand"})
 	}
-	if len(words) > 1 && strings.Contains(words[1], "KEY") {
-		common = append(common, &cli.StringFlag{Name: "key", Aliases: []string{"k"}, Usage: "`KEY`, in place of the operand"})
+	if key != "" {
+		common = append(common, &cli.StringFlag{Name: keyFlag[0], Aliases: keyFlag[1:], Usage: "`" + key + "`, in place of the operand"})
 	}
 	common = append(common, &cli.BoolFlag{Name: "json", Aliases: []string{"j"}, DisableDefaultText: true, Usage: "print JSON"}, verboseFlag())
 	return &cli.Command{
@@ -88,18 +97,18 @@ func storeCommand(o world, name, usage, operands string, flags []cli.Flag, run f
 				return v
 			}
 			if store != "" {
-				c.store = take("name")
+				c.store = take(storeFlag[0])
 				if c.store == "" && words[0] == store {
 					return c.usage("%s is missing", store)
 				}
 			}
-			if len(words) > 1 && strings.Contains(words[1], "KEY") {
-				c.key = take("key")
+			if key != "" {
+				c.key = take(keyFlag[0])
+				if c.key == "" && words[1] == key {
+					return c.usage("%s is missing", key)
+				}
 			}
-			if err := c.run(ctx.Context, run); err != nil {
-				return err
-			}
-			return nil
+			return c.run(ctx.Context, run)
 		},
 	}
 }
