@@ -719,7 +719,7 @@ func TestKVWhatGuestsLeaveBehind(t *testing.T) {
 	g.ok("kv_store.delete", store, p, n, 0, 0, outHandle)
 	g.sandbox.Finish()
 	close(remote.gate)
-	use.Wait()
+	use.Close(context.Background())
 	if v, err := shop.Lookup(t.Context(), "k"); err != nil || v.Body.Size() != 1 {
 		t.Errorf("the write that was left behind: %v", err)
 	}
@@ -742,7 +742,7 @@ func TestKVInsertWhoseBodyNeverComesIsGivenUp(t *testing.T) {
 	p, n := g.put(textB, "k")
 	g.ok("kv_store.insert", store, p, n, body, 0, 0, outHandle)
 	g.sandbox.Finish()
-	use.Wait()
+	use.Close(context.Background())
 	if _, err := shop.Lookup(t.Context(), "k"); !errors.Is(err, kvstore.ErrNotFound) {
 		t.Errorf("the insert that was given up: %v", err)
 	}
@@ -751,6 +751,21 @@ func TestKVInsertWhoseBodyNeverComesIsGivenUp(t *testing.T) {
 	}
 	if err := <-warned; err == nil {
 		t.Error("warned of nothing")
+	}
+}
+
+func TestKVWritesThatAreLeftBehindEndWithTheService(t *testing.T) {
+	remote := &remoteStores{Stores: newStores(t), gate: make(chan struct{})}
+	g, store := kvGuest(t, remote)
+	use := g.sandbox.env.KVUse
+	p, n := g.put(textB, "k")
+	g.ok("kv_store.delete", store, p, n, 0, 0, outHandle)
+	g.sandbox.Finish()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	use.Close(ctx)
+	if u := use.Stats(); u.LeftBehind != 1 || u.GivenUp != 1 {
+		t.Errorf("counted %+v", u)
 	}
 }
 

@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,10 @@ type KVUse struct {
 	failures, leftBehind, givenUp atomic.Uint64
 	bytesRead, bytesWritten       atomic.Uint64
 
-	left atomic.Int64
-	wait sync.WaitGroup
+	left    atomic.Int64
+	wait    sync.WaitGroup
+	once    sync.Once
+	stopped chan struct{} // closed when writes must end; see stop
 }
 
 // KVStats are the figures of a KVUse since it was made.
@@ -52,8 +55,18 @@ func (u *KVUse) Stats() KVStats {
 	}
 }
 
-// Wait waits for the writes that guests have left behind. No guest may run any more.
-func (u *KVUse) Wait() { u.wait.Wait() }
+// Close waits for the writes that guests have left behind. Those that go on when ctx ends are cancelled. No guest may run any
+// more.
+func (u *KVUse) Close(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { close(u.stop()) })
+	defer stop()
+	u.wait.Wait()
+}
+
+func (u *KVUse) stop() chan struct{} {
+	u.once.Do(func() { u.stopped = make(chan struct{}) })
+	return u.stopped
+}
 
 func (u *KVUse) begun(kind kvKind) {
 	if u != nil {
@@ -99,9 +112,9 @@ func (u *KVUse) leave(op *kvOperation, warn func(err error)) {
 		select {
 		case <-op.done:
 		case <-timer.C:
-			u.givenUp.Add(1)
-			op.cancel()
-			<-op.done
+			u.giveUp(op)
+		case <-u.stop():
+			u.giveUp(op)
 		}
 		op.cancel()
 		if op.err != nil && !isOutcome(op.err) {
@@ -109,4 +122,10 @@ func (u *KVUse) leave(op *kvOperation, warn func(err error)) {
 			warn(op.err)
 		}
 	}()
+}
+
+func (u *KVUse) giveUp(op *kvOperation) {
+	u.givenUp.Add(1)
+	op.cancel()
+	<-op.done
 }

@@ -16,7 +16,9 @@ type Limits struct {
 	BodyBuffer int64         // bytes that a sandbox may hold in bodies not sent yet; 0 means 128 MiB
 	// BackendRequests bounds the requests that one sandbox may send to backends; 0 means 1000.
 	BackendRequests int
-	BodyTimeout     time.Duration // how long one read of the client's body may take; 0 means 1 minute
+	// KVOperations bounds the operations on KV stores that one sandbox may begin; 0 means 10000.
+	KVOperations int
+	BodyTimeout  time.Duration // how long one read of the client's body may take; 0 means 1 minute
 
 	// RateLimitBytes bounds the memory for rate counters and penalty boxes, of all sandboxes together; 0 means 64 MiB. When it is
 	// used up, entries are forgotten (see package ratelimit).

@@ -14,7 +14,8 @@ import (
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
 // SecretStores, ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and of Geo all but the database, and the name and
-// service ID where the manifest has them.
+// service ID where the manifest has them. KVStores, if set, get what the manifest has and they lack: stores, and keys in them. If
+// not, they are made in memory.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
@@ -38,6 +39,9 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 		}
 	}
 	c.SecretStores = secrets
+	if err := c.seedKVStores(m); err != nil {
+		return err
+	}
 	lists := new(acl.Set)
 	for i := range m.LocalServer.ACLs {
 		l := &m.LocalServer.ACLs[i]

@@ -116,6 +116,17 @@ func (l *metricList) service(s *ServiceStats) {
 			telemetry.Label{Name: "cause", Value: string(c)})
 	}
 	l.counter("service_slow_bodies_total", "Bodies of clients that came too slowly.", s.SlowBodies)
+	for _, op := range []struct {
+		name string
+		n    uint64
+	}{{"lookup", s.KV.Lookups}, {"insert", s.KV.Inserts}, {"delete", s.KV.Deletes}, {"list", s.KV.Lists}} {
+		l.counter("service_kv_operations_total", "Operations on KV stores that guests began.", op.n, telemetry.Label{Name: "operation", Value: op.name})
+	}
+	l.counter("service_kv_failures_total", "Operations on KV stores that failed because of the store.", s.KV.Failures)
+	l.counter("service_kv_read_bytes_total", "Bytes of values that guests looked up.", s.KV.BytesRead)
+	l.counter("service_kv_written_bytes_total", "Bytes of values that guests stored.", s.KV.BytesWritten)
+	l.counter("service_kv_left_behind_total", "Writes to KV stores that were under way when their guest ended.", s.KV.LeftBehind)
+	l.counter("service_kv_given_up_total", "Of the writes that were left behind, those that took too long.", s.KV.GivenUp)
 	l.gauge("service_dynamic_backends", "Backends that guests have defined.", s.Dynamic)
 	l.gauge("service_dynamic_backends_limit", "Backends that guests may have defined at once.", s.DynamicLimit)
 	l.rateLimits(&s.RateLimits)

@@ -20,6 +20,7 @@ import (
 	"github.com/edgewasm/wasmedge/host/ratelimit"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wasm"
+	"github.com/edgewasm/wasmedge/kvstore"
 	"github.com/edgewasm/wasmedge/secretstore"
 )
 
@@ -52,6 +53,8 @@ type ServiceConfig struct {
 	// SecretStores are the service's secret stores, such as a *secretstore.Stores or a secretstore.Chain; nil is none.
 	// They are closed by whoever opened them, after the service.
 	SecretStores secretstore.Opener
+	// KVStores are the service's KV stores; nil is none. They are closed by whoever opened them, after the service.
+	KVStores kvstore.Stores
 	// Backends are the origins that the program may send requests to by name.
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
@@ -114,6 +117,7 @@ type Service struct {
 	waiting    lives    // those of them that wait
 	endings    endings
 	slowBodies atomic.Uint64
+	kvUse      abi.KVUse
 	told       [refusals]sometimes // that requests were refused
 }
 
@@ -209,6 +213,12 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 				zap.String("service", cfg.Name), zap.Error(err))
 		})
 	}
+	if cfg.KVStores != nil {
+		s.env.KVStores = kvStores{cfg.KVStores}
+	}
+	s.env.KVUse = &s.kvUse
+	s.env.MaxKVOperations = s.limits.KVOperations
+	s.env.ShortKVErrors = parsed.Toolchain().Language == "Rust"
 	if cfg.Warm >= 0 {
 		if err := s.activate(ctx, parsed.HasStart); err != nil {
 			s.free()
@@ -284,6 +294,7 @@ func (s *Service) Close(ctx context.Context) {
 		s.halt()
 		s.reused.Wait() // they stop within milliseconds
 	}
+	s.kvUse.Close(ctx)
 	s.free()
 }
 
@@ -312,7 +323,7 @@ func (s *Service) halt() {
 // Tunnels counts the clients that the program has handed off.
 func (s *Service) Tunnels() TunnelStats { return s.tunnels.stats() }
 
-// logs, configStores and acls are the host's stores as package abi wants them.
+// The types below are the host's stores as package abi wants them.
 
 type logs struct{ telemetry.Endpoints }
 
@@ -321,6 +332,12 @@ func (l logs) Endpoint(name string) abi.LogEndpoint {
 		return telemetry.Discard.Endpoint(name)
 	}
 	return l.Endpoints.Endpoint(name)
+}
+
+type kvStores struct{ stores kvstore.Stores }
+
+func (k kvStores) OpenKVStore(ctx context.Context, name string) (kvstore.Store, error) {
+	return k.stores.Open(ctx, name)
 }
 
 type configStores struct{ set *configstore.Set }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edgewasm/wasmedge/abi"
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/ratelimit"
@@ -74,6 +75,7 @@ type ServiceStats struct {
 	Tunnels TunnelStats
 	// Ended counts the guests that did not end well, by cause. Causes that did not occur are there, too.
 	Ended map[Cause]uint64
+	KV    abi.KVStats // what guests did with KV stores
 	// SlowBodies counts bodies of clients that took longer than Limits.BodyTimeout for one read.
 	SlowBodies uint64
 	Memory     uint64 // bytes that one sandbox may have
@@ -133,6 +135,7 @@ func (s *Service) Stats() ServiceStats {
 		Tunnels:    s.tunnels.stats(),
 		Ended:      make(map[Cause]uint64, len(causes)),
 		SlowBodies: s.slowBodies.Load(),
+		KV:         s.kvUse.Stats(),
 		Memory:     s.memory,
 		RateLimits: s.env.RateLimiter.Stats(),
 	}

@@ -51,7 +51,7 @@ const maxStart = 10 * time.Second
 func (s *Service) tryStart(ctx context.Context) error {
 	client := &commandClient{}
 	request := commandRequest(client)
-	sandbox := abi.NewSandbox(&abi.Environment{Logs: logs{}, ConfigStores: s.env.ConfigStores}, &request)
+	sandbox := abi.NewSandbox(&abi.Environment{Logs: logs{}, ConfigStores: s.env.ConfigStores, KVStores: s.env.KVStores}, &request)
 	sandbox.Args, sandbox.Env = defaultArgs, s.environ
 	inst, err := s.template.Instantiate(engine.InstanceConfig{State: sandbox, MaxMemory: s.limits.Memory, MaxCPU: s.limits.CPU})
 	if errors.Is(err, engine.ErrNoSlot) {

@@ -50,7 +50,8 @@ func engineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "backend", Category: categoryGuest, Usage: "`NAME=URL` gives the program a backend besides those of the manifest, or in place of one of that name; repeatable"},
 		&cli.StringSliceFlag{Name: "geo-db", Category: categoryGuest, Usage: "tell the program where IP addresses are, from the database `FILE` in MaxMind's format (City, ASN, ...), read again when it changes; repeatable"},
-		&cli.StringFlag{Name: "data-dir", Category: categoryGuest, Usage: "give the program the stores that are kept in `DIR`, besides those of the manifest"},
+		&cli.StringFlag{Name: "data-dir", Category: categoryGuest, DefaultText: "in memory", EnvVars: []string{"WASMEDGE_DATA_DIR"},
+			Usage: "keep what the program stores in `DIR`, over restarts, and give it the stores that are there; the manifest then fills in only KV keys that are absent"},
 		&cli.StringSliceFlag{Name: "secret-key", Category: categoryGuest,
 			Usage: "open the secret stores in the data directory with the key of `SOURCE`: file:PATH, env:NAME or exec:PROGRAM[,FILE]; repeatable: the first key seals, all open"},
 		&cli.StringFlag{Name: "engine", Category: categoryGuest, Usage: "run on `ENGINE`: wasmtime or wazero (default: the first that this build has)"},

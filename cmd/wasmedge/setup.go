@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type session struct {
 	conf  host.ServiceConfig
 
 	secrets *secretstore.Stores // in the data directory; nil when there are none
+	kv      io.Closer           // the KV stores in the data directory; nil without --data-dir
 }
 
 func newLogger(o world, ctx *cli.Context) (*zap.Logger, error) {
@@ -121,6 +123,14 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 			s.conf.Limits.Queue = -1
 		}
 	}
+	if err := s.openKV(ctx.String("data-dir")); err != nil {
+		return nil, err
+	}
+	defer func(s *session) {
+		if err != nil && s.kv != nil {
+			s.kv.Close()
+		}
+	}(s)
 	s.conf.Limits.SandboxRequests = ctx.Int("sandbox-requests")
 	s.conf.Limits.QueueWait = ctx.Duration("queue-timeout")
 	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
@@ -280,6 +290,9 @@ func (s *session) close(grace time.Duration) error {
 	}
 	if s.files != nil {
 		err = errors.Join(err, s.files.Close())
+	}
+	if s.kv != nil {
+		err = errors.Join(err, s.kv.Close())
 	}
 	return err
 }
