@@ -45,7 +45,8 @@ func brokenOrigin(t *testing.T, f func(*net.TCPConn)) net.Addr {
 	})
 }
 
-func TestGuestsAreToldWhatIsWrong(t *testing.T) {
+// failingOrigins defines a backend for each way in which one can fail; says tells by its name what the Rust SDK calls that.
+func failingOrigins(t *testing.T) (configs []backend.Config, says map[string]string) {
 	quiet := func(s *httptest.Server) *httptest.Server {
 		s.Config.ErrorLog = nullLog
 		t.Cleanup(s.Close)
@@ -63,15 +64,14 @@ func TestGuestsAreToldWhatIsWrong(t *testing.T) {
 	nobody := l.Addr()
 	l.Close()
 
-	var configs []backend.Config
-	want := map[string]string{}
-	add := func(name, says string, addr net.Addr, f func(*backend.Config)) {
+	says = map[string]string{}
+	add := func(name, why string, addr net.Addr, f func(*backend.Config)) {
 		c := backendAt(name, addr)
 		if f != nil {
 			f(&c)
 		}
 		configs = append(configs, c)
-		want[name] = says
+		says[name] = why
 	}
 	add("closed", "Connection refused", nobody, nil)
 	add("stranger", "TLS certificate error", secure.Listener.Addr(), func(c *backend.Config) { c.TLS = new(backend.TLS) })
@@ -89,7 +89,12 @@ func TestGuestsAreToldWhatIsWrong(t *testing.T) {
 	add("huge", "HTTP response header section too large", brokenOrigin(t, func(c *net.TCPConn) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nX-A: "+strings.Repeat("a", 1<<20)+"\r\n\r\n")
 	}), nil)
-	want["absent"] = "Destination not found"
+	says["absent"] = "Destination not found"
+	return configs, says
+}
+
+func TestGuestsAreToldWhatIsWrong(t *testing.T) {
+	configs, want := failingOrigins(t)
 	eachEngine(t, func(t *testing.T, h *testHost) {
 		front := listen(t, load(t, h, "rust/origins", ServiceConfig{Backends: configs}), nil)
 		for name, says := range want {
@@ -100,38 +105,40 @@ func TestGuestsAreToldWhatIsWrong(t *testing.T) {
 	})
 }
 
-func TestManyRequestsComeBackInTheOrderOfTheirAnswers(t *testing.T) {
-	const n = 64
-	// Each answer follows the one before, from the last request to the first.
-	var turn [n + 1]chan struct{}
+// answersInTurn is an origin that answers n requests for ?i=I from the last to the first, each after the one before: the field
+// X-I and the body say I.
+func answersInTurn(t *testing.T, n int) (origin net.Addr, order string) {
+	turn := make([]chan struct{}, n)
 	for i := range turn {
 		turn[i] = make(chan struct{}, 1)
 	}
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	turn[n-1] <- struct{}{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var i int
 		fmt.Sscan(r.URL.Query().Get("i"), &i)
 		select {
-		case <-turn[i+1]:
+		case <-turn[i]:
 		case <-r.Context().Done():
 			return
 		}
 		w.Header().Set("X-I", fmt.Sprint(i))
-		w.WriteHeader(200)
+		fmt.Fprint(w, i)
 		w.(http.Flusher).Flush()
 		time.Sleep(10 * time.Millisecond) // it is on its way
-		turn[i] <- struct{}{}
+		turn[(i+n-1)%n] <- struct{}{}
 	}))
-	defer origin.Close()
-	var want strings.Builder
+	t.Cleanup(server.Close)
 	for i := range n {
-		fmt.Fprintf(&want, "%d ", n-1-i)
+		order += fmt.Sprintf("%d ", n-1-i)
 	}
+	return server.Listener.Addr(), order
+}
+
+func TestManyRequestsComeBackInTheOrderOfTheirAnswers(t *testing.T) {
+	origin, want := answersInTurn(t, 64)
 	eachEngine(t, func(t *testing.T, h *testHost) {
-		front := listen(t, load(t, h, "rust/origins", ServiceConfig{Backends: []backend.Config{backendAt("origin", origin.Listener.Addr())}}), nil)
-		turn[n] <- struct{}{}
-		a := get(t, fmt.Sprintf("http://%s/many?n=%d", front, n))
-		<-turn[0]
-		if a.body != want.String() {
+		front := listen(t, load(t, h, "rust/origins", ServiceConfig{Backends: []backend.Config{backendAt("origin", origin)}}), nil)
+		if a := get(t, "http://"+front+"/many?n=64"); a.body != want {
 			t.Errorf("got %s", a.body)
 		}
 	})

@@ -28,7 +28,7 @@ func (x *exchange) inform(fields *httpfield.List) {
 func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 	x.status = r.Status
 	bodyless := x.r.Method == http.MethodHead || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified
-	x.head(r, b, bodyless)
+	cut := x.head(r, b, bodyless)
 	x.w.WriteHeader(r.Status)
 
 	control := http.NewResponseController(x.w)
@@ -40,7 +40,7 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 			err = b.CopyTo(x.r.Context(), discard{}, nop)
 		}
 	} else {
-		err = b.CopyTo(x.r.Context(), counter{x}, control.Flush)
+		err = b.CopyTo(x.r.Context(), &counter{x, cut}, control.Flush)
 	}
 	if err != nil {
 		b.Abandon(abi.ErrReaderGone)
@@ -70,8 +70,8 @@ func (x *exchange) respond(r *abi.Response, b *abi.Body) {
 }
 
 // head sets the header section. Content-Length and Transfer-Encoding are computed unless the guest asked to
-// have its own kept and they are sane (ABI notes, section 5).
-func (x *exchange) head(r *abi.Response, b *abi.Body, bodyless bool) {
+// have its own kept and they are sane (ABI notes, section 5); then cut is the length at which the body is cut off, else -1.
+func (x *exchange) head(r *abi.Response, b *abi.Body, bodyless bool) (cut int64) {
 	h := x.w.Header()
 	fields := r.Header()
 	closing := r.NoKeepAlive
@@ -100,6 +100,10 @@ func (x *exchange) head(r *abi.Response, b *abi.Body, bodyless bool) {
 	if closing {
 		h.Set("Connection", "close")
 	}
+	if r.ManualFraming && known {
+		return length
+	}
+	return -1
 }
 
 // responseLength is the Content-Length that a response is sent with; own is the sane one that the guest has given.
@@ -172,11 +176,22 @@ func (x *exchange) leaveUpload() {
 }
 
 // counter writes to the client and counts.
-type counter struct{ x *exchange }
+// counter writes to the client. What lies beyond a length that was set by hand is dropped.
+type counter struct {
+	x   *exchange
+	cut int64 // -1: nowhere
+}
 
-func (c counter) Write(p []byte) (int, error) {
-	n, err := c.x.w.Write(p)
+func (c *counter) Write(p []byte) (int, error) {
+	part := p
+	if c.cut >= 0 {
+		part = p[:min(int64(len(p)), c.cut-c.x.sent)]
+	}
+	n, err := c.x.w.Write(part)
 	c.x.sent += int64(n)
+	if err == nil {
+		n = len(p)
+	}
 	return n, err
 }
 

@@ -66,12 +66,14 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read keeps to a length that was set by hand: what lies beyond it would be taken for the connection's next request.
+// read keeps to a length that was set by hand: what lies beyond it would be taken for the connection's next request. It is read
+// all the same, so that its writer need not know.
 func (u *upload) read(p []byte) (int, error) {
 	if u.left < 0 {
 		return u.src.Read(p)
 	}
 	if u.left == 0 {
+		_, _ = io.Copy(io.Discard, u.src)
 		return 0, io.EOF
 	}
 	n, err := u.src.Read(p[:min(int64(len(p)), u.left)])
