@@ -5,6 +5,7 @@ package main
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -47,4 +48,22 @@ func TestACLsAreKeptByTheCommand(t *testing.T) {
 	if got := s.ok(t, "acl", "describe", "copy"); !strings.Contains(got, "entries  3") {
 		t.Errorf("described:\n%s", got)
 	}
+}
+
+func TestAServerFollowsTheACLsOfItsDataDirectory(t *testing.T) {
+	s := storeTool{filepath.Join(t.TempDir(), "data")}
+	s.ok(t, "acl", "create", "clients")
+	server := startServer(t, "--data-dir", s.dir, guest(t, "rust/limits"))
+	url := server.url + "/acl/clients?ip=192.0.2.1"
+	if _, got := fetch(t, url); got != "no match\n" {
+		t.Errorf("an empty list: %q", got)
+	}
+	s.ok(t, "acl", "update", "clients", "--operation", "create", "--prefix", "192.0.2.0/24", "--action", "BLOCK")
+	if _, got := fetch(t, url); got != "192.0.2.0/24 may not come\n" {
+		t.Errorf("after the update: %q", got)
+	}
+	if resp, _ := fetch(t, server.url+"/acl/nowhere?ip=192.0.2.1"); resp.StatusCode != 404 {
+		t.Errorf("a list that is not there: %d", resp.StatusCode)
+	}
+	server.stop(t, syscall.SIGTERM)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/kvstore"
 	"github.com/edgewasm/wasmedge/kvstore/bolt"
 )
@@ -33,4 +34,42 @@ func (s *session) openKV(dir string) error {
 	}
 	s.conf.KVStores, s.kv = stores, stores
 	return nil
+}
+
+// openACLs gives the program the ACLs of the data directory, besides those of the manifest, which hide others of their names.
+func (s *session) openACLs(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	lists, err := acl.OpenDir(filepath.Join(dir, aclDir))
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	infos, err := lists.List()
+	if err != nil {
+		return err // a damaged list is told at the start
+	}
+	chain := aclChain{lists}
+	if s.conf.ACLs != nil {
+		for _, i := range infos {
+			if _, err := s.conf.ACLs.Open(i.Name); err == nil {
+				s.log.Warn(fmt.Sprintf("the ACL %q of the manifest hides the one in %s", i.Name, dir))
+			}
+		}
+		chain = aclChain{s.conf.ACLs, lists}
+	}
+	s.conf.ACLs = chain
+	return nil
+}
+
+// aclChain opens an ACL from the first of several that has it.
+type aclChain []acl.Opener
+
+func (c aclChain) Open(name string) (list *acl.ACL, err error) {
+	for _, o := range c {
+		if list, err = o.Open(name); !errors.Is(err, acl.ErrNotFound) {
+			break
+		}
+	}
+	return list, err
 }

@@ -140,6 +140,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	if err := s.openSecrets(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openACLs(ctx.String("data-dir")); err != nil {
+		return nil, err
+	}
 	if err := s.setTunnels(ctx); err != nil {
 		return refuse("%v", err)
 	}
