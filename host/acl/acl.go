@@ -175,9 +175,22 @@ func (a *ACL) Update(ops []Op) (Changes, error) {
 }
 
 // Opener gives ACLs by name. An unknown name is an error that wraps ErrNotFound; any other error is an ACL that cannot be
-// read now. A *Set is one, a *Dir is another.
+// read now. *Set, *Dir and Chain are such.
 type Opener interface {
 	Open(name string) (*ACL, error)
+}
+
+// Chain asks several Openers in turn: the first that has an ACL of the name gives it.
+type Chain []Opener
+
+// Open implements Opener. An error other than ErrNotFound ends the search.
+func (c Chain) Open(name string) (*ACL, error) {
+	for _, o := range c {
+		if a, err := o.Open(name); !errors.Is(err, ErrNotFound) {
+			return a, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, quote(name))
 }
 
 // Set holds ACLs by name, in memory. The zero Set is empty. Its methods may be called from many goroutines at once.

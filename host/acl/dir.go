@@ -31,7 +31,8 @@ type Info struct {
 // one, synced, and renamed over it, so that a reader finds the old contents or the new ones.
 //
 // Several processes may use one directory at the same time; updates take turns (but where there are no file locks, outside of
-// Unix). Open sees at once what another process has changed. The methods may be called from many goroutines at once.
+// Unix). Open sees what another process has changed, at once but for files above 1 MiB, which are read in the background. The
+// methods may be called from many goroutines at once.
 //
 // A file is the ACL API's body with further members before its entries, so a manifest can name it, too.
 type Dir struct {
@@ -54,6 +55,8 @@ const (
 	lockName   = "lock"
 	// stale is the age at which a temporary file was left behind by a process that died.
 	stale = time.Hour
+	// background is the size of files that nobody waits for: ten milliseconds are spent on less.
+	background = 1 << 20
 	// maxFile bounds the bytes that are read of a file: what MaxEntries can take.
 	maxFile = MaxEntries * (96 + MaxActionBytes)
 )
@@ -243,8 +246,8 @@ func (d *Dir) change(id string, f func(*Table) (*Table, error)) error {
 }
 
 // Open gives the ACL of that name as its file has it now; when that has not changed since the last time, it costs one system
-// call. The error wraps ErrNotFound when there is none, else it says what is wrong with the file; an ACL that was opened before
-// keeps then what it had.
+// call. A changed file above 1 MiB is read in the background: until that is done the ACL holds what it held. The error wraps
+// ErrNotFound when there is none, else it says what is wrong with the file; an ACL that was opened before keeps then what it had.
 func (d *Dir) Open(name string) (*ACL, error) {
 	a, err := d.OpenID(id(name))
 	if errors.Is(err, ErrNotFound) {
@@ -289,6 +292,15 @@ func (d *Dir) acl(id string) *dirACL {
 func (d *Dir) reload(a *dirACL, id string) error {
 	info, err := os.Stat(d.file(id))
 	if err == nil && a.current(info) {
+		return a.failure()
+	}
+	if err == nil && info.Size() > background && a.seen.Load() != nil {
+		if a.refresh.TryLock() { // else somebody is reading it
+			go func() {
+				defer a.refresh.Unlock()
+				_ = d.load(a, id) // the next Open tells
+			}()
+		}
 		return a.failure()
 	}
 	a.refresh.Lock()

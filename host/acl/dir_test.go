@@ -1,10 +1,12 @@
 package acl
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -182,6 +184,160 @@ func TestDirSeesWhatOthersChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := ours.Open("a"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Error(err)
+	}
+}
+
+func TestLargeFilesAreReadInTheBackground(t *testing.T) {
+	path := t.TempDir()
+	ours, theirs := openDir(t, path), openDir(t, path)
+	info := create(t, theirs, "a")
+	large := func(action string) *Table {
+		entries := make([]Entry, 30_000)
+		for i := range entries {
+			entries[i] = Entry{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32), action}
+		}
+		tab, err := NewTable(entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tab
+	}
+	if err := theirs.Replace(info.ID, large("first")); err != nil {
+		t.Fatal(err)
+	}
+	ip := netip.MustParseAddr("10.0.0.1")
+	acl, err := ours.Open("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := acl.Lookup(ip); e.Action != "first" {
+		t.Fatalf("%v: the first reading is not waited for", e)
+	}
+	if err := theirs.Replace(info.ID, large("second")); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := ours.Open("a"); err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := acl.Lookup(ip); !ok {
+			t.Fatal("it is empty meanwhile")
+		} else if e.Action == "second" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the second contents never come")
+		}
+	}
+	// An update of our own waits for what it changes.
+	if err := theirs.Replace(info.ID, large("third")); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := ours.Update(info.ID, []Op{{Update, entry(t, "10.0.0.1/32", "fourth")}}); err != nil || c.Updated != 1 {
+		t.Fatal(c, err)
+	}
+	if e, _ := acl.Lookup(netip.MustParseAddr("10.0.0.2")); e.Action != "third" {
+		t.Errorf("%v: another process's update was lost", e)
+	}
+	if err := os.WriteFile(ours.file(info.ID), append([]byte("{"), make([]byte, 2<<20)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := ours.Open("a"); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a bad file is never told of")
+		}
+	}
+}
+
+// An update that was reported as done is there after kill -9, whatever the process did at that moment.
+func TestUpdatesSurviveKill(t *testing.T) {
+	path := os.Getenv("ACL_TEST_WRITE")
+	if path != "" {
+		d := openDir(t, path)
+		info, err := d.Find("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; ; i++ {
+			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+			if _, err := d.Update(info.ID, []Op{{Create, Entry{p, Allow}}}); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Println("wrote", p)
+		}
+	}
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	path = t.TempDir()
+	d := openDir(t, path)
+	create(t, d, "a")
+	written := map[netip.Prefix]bool{}
+	for round := range 5 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUpdatesSurviveKill$")
+		cmd.Env = append(os.Environ(), "ACL_TEST_WRITE="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Skipf("cannot start a process: %v", err)
+		}
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); {
+			if text, ok := strings.CutPrefix(lines.Text(), "wrote "); ok {
+				written[netip.MustParsePrefix(text)] = true
+				if n++; n == 10+7*round {
+					_ = cmd.Process.Kill()
+				}
+			}
+		}
+		_ = cmd.Wait() // it was killed
+		again := openDir(t, path)
+		a, err := again.Open("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range written {
+			if _, ok := a.Table().Get(p); !ok {
+				t.Errorf("round %d: %s is lost", round, p)
+			}
+		}
+		if n := a.Table().Len(); n < len(written) || n > len(written)+1 {
+			t.Errorf("round %d: %d entries after %d updates", round, n, len(written))
+		}
+	}
+	if len(written) < 30 {
+		t.Errorf("only %d updates were made", len(written))
+	}
+}
+
+func TestChainAsksInTurn(t *testing.T) {
+	first, second := new(Set), openDir(t, t.TempDir())
+	create(t, second, "both")
+	broken := create(t, second, "broken")
+	only := create(t, second, "only")
+	first.Put("both", New(table(t, "10.0.0.0/8", "first")))
+	c := Chain{first, second}
+	if a, err := c.Open("both"); err != nil || a.Table().Len() != 1 {
+		t.Errorf("%v: not the first", err)
+	}
+	if a, err := c.Open("only"); err != nil || a.Table().Len() != 0 {
+		t.Errorf("%v, of %s", err, only.Name)
+	}
+	for _, c := range []Chain{c, nil} {
+		if _, err := c.Open("none"); !errors.Is(err, ErrNotFound) {
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(second.file(broken.ID), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Chain{second, first}).Open("broken"); err == nil || errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
 }
