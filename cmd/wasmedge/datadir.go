@@ -49,27 +49,15 @@ func (s *session) openACLs(dir string) error {
 	if err != nil {
 		return err // a damaged list is told at the start
 	}
-	chain := aclChain{lists}
+	chain := acl.Chain{lists}
 	if s.conf.ACLs != nil {
 		for _, i := range infos {
 			if _, err := s.conf.ACLs.Open(i.Name); err == nil {
 				s.log.Warn(fmt.Sprintf("the ACL %q of the manifest hides the one in %s", i.Name, dir))
 			}
 		}
-		chain = aclChain{s.conf.ACLs, lists}
+		chain = acl.Chain{s.conf.ACLs, lists}
 	}
 	s.conf.ACLs = chain
 	return nil
-}
-
-// aclChain opens an ACL from the first of several that has it.
-type aclChain []acl.Opener
-
-func (c aclChain) Open(name string) (list *acl.ACL, err error) {
-	for _, o := range c {
-		if list, err = o.Open(name); !errors.Is(err, acl.ErrNotFound) {
-			break
-		}
-	}
-	return list, err
 }

@@ -133,6 +133,13 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	}(s)
 	s.conf.Limits.SandboxRequests = ctx.Int("sandbox-requests")
 	s.conf.Limits.QueueWait = ctx.Duration("queue-timeout")
+	if text := ctx.String("rate-limit-memory"); text != "" { // a flag of serve alone
+		n, err := parseSize(text)
+		if err != nil || n < 64<<10 || n > 1<<40 {
+			return refuse("--rate-limit-memory is %q, want a size from 64KiB on, such as 64MiB", text)
+		}
+		s.conf.Limits.RateLimitBytes = int64(n)
+	}
 	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ func TestServeKnowsThePlatformsFlagsForHandOffs(t *testing.T) {
 	if resp, body := fetch(t, s.url+"/ws/a"); resp.StatusCode != 500 {
 		t.Errorf("a WebSocket: %d %q", resp.StatusCode, body)
 	}
-	for _, arg := range []string{"--max-tunnels=0", "--tunnel-idle=-1s", "--tunnel-time=-1s", "--tunnel-bytes=many"} {
+	for _, arg := range []string{"--max-tunnels=0", "--tunnel-idle=-1s", "--tunnel-time=-1s", "--tunnel-bytes=many", "--rate-limit-memory=1k", "--rate-limit-memory=much"} {
 		flag, _, _ := strings.Cut(arg, "=")
 		if code, _, stderr := runToEnd(t, arg, guest(t, "wat/hello")); code != 2 || !strings.Contains(stderr, flag+" is ") {
 			t.Errorf("%s: code %d, %s", arg, code, stderr)
