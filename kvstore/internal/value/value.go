@@ -2,6 +2,7 @@
 package value
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -79,4 +80,51 @@ func compact(b []byte) []byte {
 		return b[:len(b):len(b)]
 	}
 	return append(make([]byte, 0, len(b)), b...)
+}
+
+// Reader is Read for those who do not keep the value whole: what it returns fails where Read would, and if it ends with io.EOF the
+// value is complete.
+func Reader(ctx context.Context, r io.Reader, most int64) io.Reader {
+	v := &reader{ctx: ctx, r: r, most: most}
+	if body, ok := r.(*kvstore.Body); ok {
+		b, whole := body.Take()
+		if v.size = body.Size(); whole {
+			v.r, v.size = bytes.NewReader(b), int64(len(b))
+		}
+	}
+	return v
+}
+
+type reader struct {
+	ctx        context.Context
+	r          io.Reader
+	most, size int64
+	n          int64
+}
+
+func (v *reader) Read(p []byte) (int, error) {
+	if err := v.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if v.size > v.most {
+		return 0, TooLarge(v.size, v.most)
+	}
+	if v.r == nil {
+		return 0, io.EOF
+	}
+	n, err := v.r.Read(p)
+	v.n += int64(n)
+	switch {
+	case v.n > v.most:
+		return 0, TooLarge(v.n, v.most)
+	case err == nil:
+		return n, nil
+	case v.ctx.Err() != nil: // a reader may end because the context did
+		return n, v.ctx.Err()
+	case err != io.EOF:
+		return n, fmt.Errorf("reading the value: %w", err)
+	case v.n < v.size:
+		return n, fmt.Errorf("reading the value: %w after %d of %d bytes", io.ErrUnexpectedEOF, v.n, v.size)
+	}
+	return n, io.EOF
 }
