@@ -1,18 +1,23 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/kvstore"
 	"github.com/edgewasm/wasmedge/kvstore/bolt"
+	"github.com/edgewasm/wasmedge/kvstore/nats"
 )
 
 // openKVStores opens the KV stores of a data directory, which is made if it is not there.
-func openKVStores(dir string) (*bolt.Stores, error) {
+func openKVStores(dir string) (kvstore.Stores, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
@@ -23,12 +28,29 @@ func openKVStores(dir string) (*bolt.Stores, error) {
 	return stores, err
 }
 
-// openKV opens the KV stores that --data-dir keeps; without it there is nothing to open, and what programs store is gone at the end.
-func (s *session) openKV(dir string) error {
-	if dir == "" {
+// kvConnectTimeout bounds the wait for a JetStream server at the start.
+const kvConnectTimeout = 15 * time.Second
+
+// dialKVStores connects to the KV stores of a JetStream server.
+func dialKVStores(ctx context.Context, url, credentials string) (kvstore.Stores, error) {
+	ctx, cancel := context.WithTimeout(ctx, kvConnectTimeout)
+	defer cancel()
+	return nats.New(ctx, nats.Options{URL: url, Credentials: credentials, Name: programTag})
+}
+
+// openKV opens the KV stores that --kv or --data-dir keeps; without them there is nothing to open, and what programs store is gone at
+// the end.
+func (s *session) openKV(ctx *cli.Context) error {
+	var stores kvstore.Stores
+	var err error
+	switch url, dir := ctx.String("kv"), ctx.String("data-dir"); {
+	case url != "":
+		stores, err = dialKVStores(ctx.Context, url, ctx.String("kv-credentials"))
+	case dir != "":
+		stores, err = openKVStores(dir)
+	default:
 		return nil
 	}
-	stores, err := openKVStores(dir)
 	if err != nil {
 		return err
 	}

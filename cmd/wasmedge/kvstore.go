@@ -21,16 +21,16 @@ func kvStoreCommand(o world) *cli.Command {
 		Name:  "kv-store",
 		Usage: "make, fill, read and keep KV stores",
 		Description: "STORE and KEY may also be given as --name and --key. The stores are those of --store: the data directory of a server " +
-			"that is not running.",
+			"that is not running, or a JetStream server (nats://HOST:PORT).",
 		Subcommands: []*cli.Command{
-			storeCommand(o, "create", "make an empty store", "STORE", nil, kvCreate),
-			storeCommand(o, "list", "list the stores, or the keys of one", "[STORE]", kvListFlags(), kvList),
-			storeCommand(o, "describe", "tell of a store, or of a key", "STORE [KEY]", nil, kvDescribe),
-			storeCommand(o, "put", "store a value, or many", "STORE [KEY] [VALUE]", kvPutFlags(), kvPut),
-			storeCommand(o, "get", "write a key's value to standard output", "STORE KEY", kvGetFlags(), kvGet),
-			storeCommand(o, "delete", "remove a key, keys, or a store with all its keys", "STORE [KEY]", append(kvDeleteFlags(), yesFlag()), kvDelete),
-			storeCommand(o, "import", "store the lines of an NDJSON file", "STORE [FILE]", nil, kvImport),
-			storeCommand(o, "export", "write keys and values as NDJSON", "STORE [FILE]", kvExportFlags(), kvExport),
+			storeCommand(o, "create", "make an empty store", "STORE", kvFlags(), kvCreate),
+			storeCommand(o, "list", "list the stores, or the keys of one", "[STORE]", kvFlags(kvListFlags()...), kvList),
+			storeCommand(o, "describe", "tell of a store, or of a key", "STORE [KEY]", kvFlags(), kvDescribe),
+			storeCommand(o, "put", "store a value, or many", "STORE [KEY] [VALUE]", kvFlags(kvPutFlags()...), kvPut),
+			storeCommand(o, "get", "write a key's value to standard output", "STORE KEY", kvFlags(kvGetFlags()...), kvGet),
+			storeCommand(o, "delete", "remove a key, keys, or a store with all its keys", "STORE [KEY]", kvFlags(append(kvDeleteFlags(), yesFlag())...), kvDelete),
+			storeCommand(o, "import", "store the lines of an NDJSON file", "STORE [FILE]", kvFlags(), kvImport),
+			storeCommand(o, "export", "write keys and values as NDJSON", "STORE [FILE]", kvFlags(kvExportFlags()...), kvExport),
 			kvMaintenance(o, "check", "look for damage in the stores' file", "", kvCheck),
 			kvMaintenance(o, "compact", "make the stores' file as small as it can be", "", kvCompact),
 			kvMaintenance(o, "backup", "copy the stores to a file", "FILE", kvBackup),
@@ -41,7 +41,7 @@ func kvStoreCommand(o world) *cli.Command {
 
 // kvStoreEntryCommand has the names of the platform's own tool.
 func kvStoreEntryCommand(o world) *cli.Command {
-	create := storeCommand(o, "create", "store a value, or many", "[STORE] [KEY] [VALUE]", kvPutFlags(), kvPut)
+	create := storeCommand(o, "create", "store a value, or many", "[STORE] [KEY] [VALUE]", kvFlags(kvPutFlags()...), kvPut)
 	create.Aliases = []string{"update", "put"}
 	return &cli.Command{
 		Name:   "kv-store-entry",
@@ -49,12 +49,18 @@ func kvStoreEntryCommand(o world) *cli.Command {
 		Hidden: true,
 		Subcommands: []*cli.Command{
 			create,
-			storeCommand(o, "get", "write a key's value to standard output", "[STORE] [KEY]", kvGetFlags(), kvGet),
-			storeCommand(o, "describe", "tell of a key", "[STORE] [KEY]", nil, kvDescribe),
-			storeCommand(o, "list", "list the keys", "[STORE]", kvListFlags(), kvListKeys),
-			storeCommand(o, "delete", "remove a key, or keys", "[STORE] [KEY]", kvDeleteFlags(), kvDeleteEntries),
+			storeCommand(o, "get", "write a key's value to standard output", "[STORE] [KEY]", kvFlags(kvGetFlags()...), kvGet),
+			storeCommand(o, "describe", "tell of a key", "[STORE] [KEY]", kvFlags(), kvDescribe),
+			storeCommand(o, "list", "list the keys", "[STORE]", kvFlags(kvListFlags()...), kvListKeys),
+			storeCommand(o, "delete", "remove a key, or keys", "[STORE] [KEY]", kvFlags(kvDeleteFlags()...), kvDeleteEntries),
 		},
 	}
+}
+
+// kvFlags are those of every command that opens the stores, and others.
+func kvFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{&cli.StringFlag{Name: "credentials", EnvVars: []string{"WASMEDGE_KV_CREDENTIALS"},
+		Usage: "`FILE` with the JWT and key to show to a JetStream server"}}, more...)
 }
 
 func kvCreate(ctx context.Context, c *storeCall) error {

@@ -41,6 +41,19 @@ func (c *storeCall) openKV(ctx context.Context) (kvstore.Stores, error) {
 	if c.opened != nil {
 		return c.opened, nil
 	}
+	place, err := c.place()
+	if err != nil {
+		return nil, err
+	}
+	if isURL(place) {
+		stores, err := dialKVStores(ctx, place, c.flags.String("credentials"))
+		if err != nil {
+			return nil, err
+		}
+		c.opened = stores
+		c.close = append(c.close, stores.Close)
+		return stores, nil
+	}
 	path, err := c.kvPath()
 	if err != nil {
 		return nil, err

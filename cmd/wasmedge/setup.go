@@ -123,7 +123,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 			s.conf.Limits.Queue = -1
 		}
 	}
-	if err := s.openKV(ctx.String("data-dir")); err != nil {
+	if err := s.openKV(ctx); err != nil {
 		return nil, err
 	}
 	defer func(s *session) {
