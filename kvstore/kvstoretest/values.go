@@ -216,7 +216,7 @@ func testBrokenValue(t *testing.T, s *suite) {
 	st := s.store(t)
 	broken := errors.New("the source broke")
 	for _, size := range []int{0, 1, 16 << 10, 200 << 10, 1<<20 + 1} {
-		if int64(size) > s.MaxValue {
+		if int64(size)+100 > s.MaxValue {
 			continue
 		}
 		unchanged(t, st, fmt.Sprintf("an error after %d bytes", size), func() io.Reader {
@@ -306,10 +306,7 @@ func testJoin(t *testing.T, s *suite) {
 }
 
 func testStableReads(t *testing.T, s *suite) {
-	for _, size := range []int{100, 3 << 20} {
-		if int64(size)*2 > s.MaxValue {
-			continue
-		}
+	for _, size := range []int{100, int(min(3<<20, s.MaxValue/2))} {
 		want := noise(size, 6)
 		for _, tt := range []struct {
 			name   string

@@ -197,6 +197,10 @@ func New(ctx context.Context, o Options) (*Stores, error) {
 	}
 	nc, err := client.Connect(o.URL, options...)
 	if err != nil {
+		var in *url.Error
+		if errors.As(err, &in) { // it quotes the URL
+			err = in.Err
+		}
 		return nil, fmt.Errorf("connecting to %s: %w", redact(o.URL), err)
 	}
 	s.nc = nc

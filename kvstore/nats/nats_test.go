@@ -74,7 +74,7 @@ func connect(t testing.TB, ts *testServer, o Options) *Stores {
 
 func TestStores(t *testing.T) {
 	ts := startServer(t, false)
-	o := Options{MaxValue: 3<<20 + 5}
+	o := Options{MaxValue: 1<<20 + 1, Inline: 16 << 10}
 	kvstoretest.Run(t, func(t testing.TB) kvstore.Stores { return connect(t, ts, o) }, kvstoretest.Traits{
 		MaxValue: o.MaxValue,
 		Writes:   600,
