@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	configbolt "github.com/edgewasm/wasmedge/configstore/bolt"
 	"github.com/edgewasm/wasmedge/host"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/geo"
@@ -29,8 +30,9 @@ type session struct {
 	geo   *geo.Database // nil without --geo-db
 	conf  host.ServiceConfig
 
-	secrets *secretstore.Stores // in the data directory; nil when there are none
-	kv      io.Closer           // the KV stores in the data directory; nil without --data-dir
+	config  *configbolt.Follower // of the data directory's config stores; nil without one
+	secrets *secretstore.Stores  // in the data directory; nil when there are none
+	kv      io.Closer            // the KV stores in the data directory; nil without --data-dir
 }
 
 func newLogger(o world, ctx *cli.Context) (*zap.Logger, error) {
@@ -142,6 +144,9 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 	}
 	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
+		return nil, err
+	}
+	if err := s.openConfig(ctx.String("data-dir")); err != nil {
 		return nil, err
 	}
 	if err := s.openSecrets(ctx); err != nil {
@@ -292,6 +297,9 @@ func (s *session) close(grace time.Duration) error {
 	ctx, cancel := contextWithin(grace)
 	defer cancel()
 	err := s.host.Close(ctx)
+	if s.config != nil {
+		s.config.Stop()
+	}
 	if s.secrets != nil {
 		err = errors.Join(err, s.secrets.Close())
 	}
