@@ -273,10 +273,10 @@ func TestValuesAreStoredWhileTheyArrive(t *testing.T) {
 		}()
 		io.CopyN(w, &pattern{n: 1 << 20}, 1<<20)
 		cancel()
+		w.CloseWithError(context.Canceled) // the client waits for its reading to end
 		if err := <-failed; err == nil {
 			t.Error("the request that was cancelled was answered")
 		}
-		w.Close()
 		for range 200 {
 			if s.Stats().Sandboxes.InUse == 0 {
 				break
