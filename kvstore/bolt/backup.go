@@ -141,7 +141,7 @@ func lockFile(path string) (*bbolt.DB, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	db, err := open(path, o)
+	db, _, err := open(path, o)
 	if errors.Is(err, kvstore.ErrCorrupt) {
 		return nil, nil
 	}
@@ -155,7 +155,7 @@ func Compact(ctx context.Context, path string, progress Progress) (before, after
 	if err := o.fill(); err != nil {
 		return 0, 0, err
 	}
-	src, err := open(path, o)
+	src, _, err := open(path, o)
 	if err != nil {
 		return 0, 0, err
 	}

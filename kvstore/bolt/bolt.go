@@ -47,6 +47,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -115,6 +116,7 @@ type Stores struct {
 	path string
 	opts Options
 	db   *bbolt.DB
+	file *os.File // db's
 	now  func() time.Time
 
 	queue   chan *write
@@ -123,9 +125,10 @@ type Stores struct {
 	closing sync.RWMutex // held for reading while a write is put into the queue
 	closed  bool         // guarded by closing
 	closeMu sync.Mutex
-	writer  sync.WaitGroup // the writer
-	others  sync.WaitGroup // the janitor, backups
-	broken  atomic.Pointer[error]
+	writer  sync.WaitGroup        // the writer
+	others  sync.WaitGroup        // the janitor, backups
+	broken  atomic.Pointer[error] // why there are no more writes
+	stuck   bool                  // the writer's: a transaction cannot be ended
 
 	mu        sync.RWMutex // the fields below
 	byName    map[string]*state
@@ -178,7 +181,7 @@ func (s *Stores) Create(ctx context.Context, name string) (kvstore.Store, error)
 	err := s.do(ctx, &write{
 		apply: func(t *txn) error {
 			if t.stores.Get([]byte(name)) != nil {
-				return fmt.Errorf("%w: %q", kvstore.ErrStoreExists, name)
+				return fmt.Errorf("%w: %s", kvstore.ErrStoreExists, short(name))
 			}
 			n := sequence(t.stores)
 			if n > 1<<32-1 {
@@ -254,6 +257,10 @@ func (s *Stores) Close() error {
 	s.others.Wait()
 	close(s.queue)
 	s.writer.Wait()
+	if s.stuck {
+		// bbolt would wait for the transaction. Its mapping stays; the lock goes with the file.
+		return s.file.Close()
+	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("closing %s: %w", s.path, err)
 	}
@@ -280,6 +287,9 @@ func (s *Stores) wake() {
 
 // begin starts a read transaction. They are short, but for those of Backup and Check.
 func (s *Stores) begin() (*bbolt.Tx, error) {
+	if s.ctx.Err() != nil {
+		return nil, kvstore.ErrClosed
+	}
 	tx, err := s.db.Begin(false)
 	if err != nil {
 		return nil, wrap(err)
@@ -288,10 +298,7 @@ func (s *Stores) begin() (*bbolt.Tx, error) {
 }
 
 func noStore(name string) error {
-	if len(name) > kvstore.MaxName {
-		name = name[:kvstore.MaxName]
-	}
-	return fmt.Errorf("%w: %q", kvstore.ErrNoStore, name)
+	return fmt.Errorf("%w: %s", kvstore.ErrNoStore, short(name))
 }
 
 // wrap gives an error of bbolt the name it has here.

@@ -568,37 +568,3 @@ func TestNothingIsLeftRunningAfterClose(t *testing.T) {
 	}
 	waitUntil(t, "goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }
-
-func TestCursorsOfOtherListingsAreRefused(t *testing.T) {
-	s := openAt(t, tempPath(t), Options{})
-	st, other := makeStore(t, s, "a"), makeStore(t, s, "b")
-	for _, k := range []string{"a", "b1", "b2", "b3", "c"} {
-		insert(t, st, k, nil, kvstore.InsertOptions{})
-	}
-	p, err := st.List(ctx, kvstore.ListOptions{Prefix: "b", Limit: 2})
-	if err != nil || fmt.Sprint(p.Keys) != "[b1 b2]" || p.NextCursor == "" {
-		t.Fatal(p, err)
-	}
-	good := p.NextCursor
-	if p, err := st.List(ctx, kvstore.ListOptions{Prefix: "b", Limit: 1, Cursor: good}); err != nil || fmt.Sprint(p.Keys) != "[b3]" || p.NextCursor != "" {
-		t.Error(p, err)
-	}
-	flipped := []byte(good)
-	flipped[9] ^= 1
-	for name, o := range map[string]kvstore.ListOptions{
-		"another prefix": {Prefix: "b1", Cursor: good},
-		"no prefix":      {Cursor: good},
-		"garbage":        {Prefix: "b", Cursor: "garbage"},
-		"not base64":     {Prefix: "b", Cursor: "!!"},
-		"changed":        {Prefix: "b", Cursor: string(flipped)},
-		"cut off":        {Prefix: "b", Cursor: good[:len(good)-2]},
-		"huge":           {Prefix: "b", Cursor: string(make([]byte, 1<<20))},
-	} {
-		if _, err := st.List(ctx, o); !errors.Is(err, kvstore.ErrCursor) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := other.List(ctx, kvstore.ListOptions{Prefix: "b", Cursor: good}); !errors.Is(err, kvstore.ErrCursor) {
-		t.Errorf("another store's: %v", err)
-	}
-}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 
 	"github.com/edgewasm/wasmedge/kvstore"
@@ -103,17 +104,24 @@ func (s *Stores) check(ctx context.Context, pages bool, report func(error), prog
 
 func (s *Stores) checkIn(c *checker, pages bool) (err error) {
 	defer guard(debug.SetPanicOnFault(true), &err)
+	if pages {
+		// Walks over a tree that is damaged need not end, so this comes first.
+		info, err := os.Stat(s.path)
+		if err != nil {
+			return err
+		}
+		c.total = 2 * info.Size()
+		if err := inspect(s.path, s.opts.AcceptOlder, lookLeaves, c.step); err != nil {
+			return err
+		}
+		c.done = info.Size()
+	}
 	tx, err := s.begin()
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	c.total = tx.Size()
-	if pages {
-		if err := c.pages(tx); err != nil {
-			return err
-		}
-	}
+	c.total = c.done + tx.Size()
 	ids, err := c.stores(tx)
 	if err != nil {
 		return err
@@ -123,20 +131,6 @@ func (s *Stores) checkIn(c *checker, pages bool) (err error) {
 		return err
 	}
 	return c.blobs(tx, owned)
-}
-
-// pages has bbolt check its tree. Its goroutine cannot be ended, so all it says is read.
-func (c *checker) pages(tx *bbolt.Tx) error {
-	var err error
-	for problem := range tx.Check() {
-		if err == nil {
-			err = c.problem("%w: %w", kvstore.ErrCorrupt, problem)
-		}
-	}
-	if err == nil && c.n > 0 {
-		return errEnough // walks over such a tree need not end
-	}
-	return err
 }
 
 // stores checks the list of stores and gives their numbers, those of dropped ones included.

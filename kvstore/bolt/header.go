@@ -60,9 +60,18 @@ func readHeader(f io.ReaderAt, page int64) (h boltHeader, err error) {
 	return h, nil
 }
 
-// inspect looks at what bbolt trusts when it opens a file: that the headers are right, the file is as long as they say, and
-// the list of free pages can be one. bbolt would read beyond the file's end, panic, or take an older state for the newest.
-func inspect(path string, acceptOlder bool) error {
+// depthOfLook is how much of a file inspect looks at.
+type depthOfLook int
+
+const (
+	lookHeaders  depthOfLook = iota // what can be told while another process may write to the file
+	lookBranches                    // and the list of free pages, the branches of the tree
+	lookLeaves                      // and its leaves
+)
+
+// inspect looks at what bbolt trusts when it opens a file: it would read beyond the file's end, panic, recurse without end,
+// or take an older state for the newest. step is told of the bytes read, and ends the look by an error; it may be nil.
+func inspect(path string, acceptOlder bool, depth depthOfLook, step func(int) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -72,17 +81,18 @@ func inspect(path string, acceptOlder bool) error {
 	if err != nil {
 		return err
 	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %w: %w", path, kvstore.ErrCorrupt, fmt.Errorf(format, args...))
 	}
-	switch {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file", path)
-	case info.Size() == 0:
+	if info.Size() == 0 {
 		return bad("the file is empty; if it never held data, remove it")
 	}
 	first, err := readHeader(f, 0)
-	second, err2 := first, error(nil)
+	var second boltHeader
+	var err2 error
 	if err == nil {
 		second, err2 = readHeader(f, first.pageSize)
 	} else {
@@ -106,18 +116,23 @@ func inspect(path string, acceptOlder bool) error {
 	if need := int64(h.pages) * h.pageSize; need > info.Size() {
 		return bad("the file was cut off: it has %d bytes and needs %d", info.Size(), need)
 	}
-	if h.freelist == boltNoFreelist {
+	if depth == lookHeaders {
 		return nil
 	}
-	if err := inspectFreelist(f, h); err != nil {
-		return bad("the list of free pages: %w", err)
+	if step == nil {
+		step = func(int) error { return nil }
 	}
-	return nil
+	var stop error
+	err = inspectTree(f, h, depth == lookLeaves, func(n int) error { stop = step(n); return stop })
+	if err != nil && stop == nil {
+		return bad("%w", err)
+	}
+	return err
 }
 
-// inspectFreelist checks that the list is one, in order, and within the file: a page that is free and used would be
-// written over.
-func inspectFreelist(f io.ReaderAt, h boltHeader) error {
+// inspectFreelist checks that the list is one, in order, and within the file, and gives its pages and those that hold it to
+// use: a page that is free and used would be written over.
+func inspectFreelist(f io.ReaderAt, h boltHeader, use func(uint64) error) error {
 	if h.freelist < 2 || h.freelist >= h.pages {
 		return fmt.Errorf("page %d is not in the file", h.freelist)
 	}
@@ -140,6 +155,11 @@ func inspectFreelist(f io.ReaderAt, h boltHeader) error {
 	if count > room/8 || h.freelist+overflow >= h.pages {
 		return fmt.Errorf("it is longer than its page")
 	}
+	for id := h.freelist; id <= h.freelist+overflow; id++ {
+		if err := use(id); err != nil {
+			return err
+		}
+	}
 	r := io.NewSectionReader(f, at, int64(count*8))
 	var buf [8192]byte
 	last := uint64(1)
@@ -150,11 +170,11 @@ func inspectFreelist(f io.ReaderAt, h boltHeader) error {
 		}
 		for ; len(b) > 0; b = b[8:] {
 			id := order.Uint64(b)
-			if id <= last || id >= h.pages || id == h.root {
-				return fmt.Errorf("page %d cannot be free", id)
+			if id <= last {
+				return errors.New("it is out of order")
 			}
-			if id >= h.freelist && id <= h.freelist+overflow {
-				return fmt.Errorf("page %d is free and holds the list", id)
+			if err := use(id); err != nil {
+				return err
 			}
 			last = id
 			count--

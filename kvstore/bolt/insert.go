@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgewasm/wasmedge/kvstore"
+	"github.com/edgewasm/wasmedge/kvstore/internal/value"
 )
 
 // payload is a new value: bytes in memory, or a blob that was uploaded.
@@ -24,23 +25,20 @@ type payload struct {
 var errRewrite = errors.New("the value is written anew")
 
 // Insert stores a value. Values of more than 256 KiB are written to the file while they are read.
-func (s *Store) Insert(ctx context.Context, key string, value io.Reader, o kvstore.InsertOptions) (uint64, error) {
+func (s *Store) Insert(ctx context.Context, key string, from io.Reader, o kvstore.InsertOptions) (uint64, error) {
 	if err := s.check(ctx, key); err != nil {
 		return 0, err
 	}
 	if err := kvstore.CheckMetadata(o.Metadata); err != nil {
 		return 0, err
 	}
-	if o.Mode < kvstore.Overwrite || o.Mode > kvstore.Prepend {
+	if !o.Mode.Valid() {
 		return 0, fmt.Errorf("unknown insert mode %d", o.Mode)
-	}
-	if o.TTL < 0 {
-		return 0, fmt.Errorf("a time to live of %v", o.TTL)
 	}
 	if s.s.opts.ReadOnly {
 		return 0, fmt.Errorf("%w: %s was opened read-only", kvstore.ErrReadOnly, s.s.path)
 	}
-	p, err := s.receive(ctx, key, value, o)
+	p, err := s.receive(ctx, key, from, o)
 	if err != nil {
 		return 0, err
 	}
@@ -57,41 +55,40 @@ func (s *Store) Insert(ctx context.Context, key string, value io.Reader, o kvsto
 }
 
 // receive reads a value: into memory if it is small, else into a blob.
-func (s *Store) receive(ctx context.Context, key string, value io.Reader, o kvstore.InsertOptions) (p payload, err error) {
-	limit := uint64(s.s.opts.MaxValue)
-	if value == nil {
+func (s *Store) receive(ctx context.Context, key string, from io.Reader, o kvstore.InsertOptions) (p payload, err error) {
+	limit := s.s.opts.MaxValue
+	if from == nil {
 		return p, nil
 	}
-	// A part is read into memory to know whether that is all. It grows with what has come, so that clients which have
-	// sent little hold little.
+	src := &source{ctx: ctx, r: from}
 	var first []byte
-	if body, ok := value.(*kvstore.Body); ok {
-		if uint64(body.Size()) > limit {
-			return p, s.s.tooLarge()
-		}
-		if b, ok := body.Bytes(); ok {
-			if len(b) <= batchMax {
-				return payload{bytes: b, size: uint64(len(b))}, nil
+	if body, ok := from.(*kvstore.Body); ok {
+		if b, ok := body.Take(); ok {
+			switch size := int64(len(b)); {
+			case size > limit:
+				return p, value.TooLarge(size, limit)
+			case size <= batchMax:
+				return payload{bytes: b, size: uint64(size)}, nil
 			}
-			first, value = b, kvstore.BytesBody(nil)
+			first, src = b, nil
+		} else if src.size = body.Size(); src.size > limit {
+			return p, value.TooLarge(src.size, limit)
 		}
 	}
-	if first == nil {
+	if src != nil {
+		// A part is read into memory to know whether that is all. It grows with what has come, so that clients which have
+		// sent little hold little.
 		first = make([]byte, 0, inlineMax)
 		for {
-			n, err := io.ReadFull(value, first[len(first):cap(first)])
+			n, err := src.fill(first[len(first):cap(first)])
 			first = first[:len(first)+n]
-			if uint64(len(first)) > limit {
-				return p, s.s.tooLarge()
+			if int64(len(first)) > limit {
+				return p, value.TooLarge(int64(len(first)), limit)
 			}
-			if err == io.EOF || err == io.ErrUnexpectedEOF {
-				p.bytes, p.size = first, uint64(len(first))
-				return p, nil
+			if err == io.EOF {
+				return payload{bytes: first, size: uint64(len(first))}, nil
 			}
 			if err != nil {
-				return p, reading(err)
-			}
-			if err := s.usable(ctx); err != nil {
 				return p, err
 			}
 			if len(first) > batchMax {
@@ -106,14 +103,46 @@ func (s *Store) receive(ctx context.Context, key string, value io.Reader, o kvst
 			return p, err
 		}
 	}
-	p.blob, p.size, err = s.s.upload(ctx, first, value, limit)
+	p.blob, p.size, err = s.s.upload(ctx, first, src)
 	return p, err
 }
 
-func reading(err error) error { return fmt.Errorf("reading the value: %w", err) }
+// source is a value that is read.
+type source struct {
+	ctx  context.Context
+	r    io.Reader
+	size int64 // bytes that were announced; 0 if none were
+	n    int64
+}
 
-func (s *Stores) tooLarge() error {
-	return fmt.Errorf("the value is %w: the limit is %d bytes (MaxValue)", kvstore.ErrTooLarge, s.opts.MaxValue)
+// fill reads as many bytes as fit; the error is io.EOF if there were fewer.
+func (s *source) fill(p []byte) (n int, err error) {
+	for idle := 0; n < len(p); {
+		if err := s.ctx.Err(); err != nil {
+			return n, err
+		}
+		m, err := s.r.Read(p[n:])
+		n += m
+		s.n += int64(m)
+		// A reader may end because the context did: what it gave is not the value then.
+		if err := s.ctx.Err(); err != nil {
+			return n, err
+		}
+		switch {
+		case err == io.EOF && s.n < s.size:
+			return n, fmt.Errorf("reading the value: %w after %d of %d bytes", io.ErrUnexpectedEOF, s.n, s.size)
+		case err == io.EOF:
+			return n, err
+		case err != nil:
+			return n, fmt.Errorf("reading the value: %w", err)
+		}
+		if idle++; m > 0 {
+			idle = 0
+		} else if idle == 100 {
+			return n, fmt.Errorf("reading the value: %w", io.ErrNoProgress)
+		}
+	}
+	return n, nil
 }
 
 // precheck tells early of a condition that does not hold.
@@ -128,10 +157,10 @@ func (s *Store) precheck(key string, o kvstore.InsertOptions) error {
 // condition checks what an insert asks of the present value.
 func condition(key string, exists bool, generation uint64, o kvstore.InsertOptions) error {
 	if o.Mode == kvstore.Add && exists {
-		return fmt.Errorf("%w: key %q exists", kvstore.ErrPrecondition, key)
+		return fmt.Errorf("%w: key %s exists", kvstore.ErrPrecondition, short(key))
 	}
 	if o.HasIfGeneration && o.IfGeneration != generation {
-		return fmt.Errorf("%w: key %q has generation %d, not %d", kvstore.ErrPrecondition, key, generation, o.IfGeneration)
+		return fmt.Errorf("%w: key %s has generation %d, not %d", kvstore.ErrPrecondition, short(key), generation, o.IfGeneration)
 	}
 	return nil
 }
@@ -171,7 +200,7 @@ func (s *Store) publish(ctx context.Context, key string, p *payload, o kvstore.I
 		r.blob, r.size, r.metadata = p.blob != 0, p.size, len(o.Metadata)
 		if base == nil && present != nil && (o.Mode == kvstore.Append || o.Mode == kvstore.Prepend) {
 			if present.size+p.size > uint64(s.s.opts.MaxValue) {
-				return s.s.tooLarge()
+				return value.TooLarge(int64(present.size+p.size), s.s.opts.MaxValue)
 			}
 			if present.blob || present.size+p.size > inlineMax {
 				return errRewrite
@@ -204,6 +233,9 @@ func (s *Store) publish(ctx context.Context, key string, p *payload, o kvstore.I
 		}
 	}
 	if err := s.s.do(ctx, w); err != nil {
+		if errors.Is(err, kvstore.ErrReadOnly) {
+			s.s.wake() // there may be something to reclaim
+		}
 		return 0, err
 	}
 	return generation, nil
@@ -212,8 +244,10 @@ func (s *Store) publish(ctx context.Context, key string, p *payload, o kvstore.I
 // expires gives when a key ends that is inserted now.
 func expires(now int64, ttl time.Duration) int64 {
 	switch {
-	case ttl <= 0:
+	case ttl == 0:
 		return 0
+	case ttl < 0:
+		return max(now+int64(ttl), 1)
 	case now > math.MaxInt64-int64(ttl):
 		return math.MaxInt64
 	}
@@ -234,15 +268,19 @@ func (t *txn) chunks(number uint64, index uint32, b []byte) {
 	}
 }
 
-// upload writes what value gives, after first, into a new blob, which is loose until it is published. It holds batchMax
+// upload writes what src gives, if it is not nil, after first, into a new blob, which is loose until it is published. It holds batchMax
 // bytes in memory, and occupies the writer only to write them.
-func (s *Stores) upload(ctx context.Context, first []byte, value io.Reader, limit uint64) (number, size uint64, err error) {
+func (s *Stores) upload(ctx context.Context, first []byte, src *source) (number, size uint64, err error) {
+	limit := s.opts.MaxValue
 	buf := pool.Get().(*[batchMax]byte)
 	defer pool.Put(buf)
 	have := copy(buf[:], first)
 	first = first[have:]
 	live := false
 	defer func() {
+		if err != nil && errors.Is(err, kvstore.ErrReadOnly) {
+			s.wake() // there may be something to reclaim
+		}
 		if err != nil && live {
 			s.abandon(number)
 			number = 0
@@ -253,16 +291,19 @@ func (s *Stores) upload(ctx context.Context, first []byte, value io.Reader, limi
 			n := copy(buf[have:], first)
 			have, first = have+n, first[n:]
 		}
-		if have < batchMax {
+		if have < batchMax && src != nil {
 			var n int
-			n, err = io.ReadFull(value, buf[have:])
+			n, err = src.fill(buf[have:])
 			have += n
-			if end = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !end {
-				return number, 0, reading(err)
+			if end = err == io.EOF; err != nil && !end {
+				return number, 0, err
 			}
+		} else {
+			end = src == nil && len(first) == 0
 		}
-		if size+uint64(have) > limit {
-			return number, 0, s.tooLarge()
+		if total := int64(size) + int64(have); total > limit {
+			err = value.TooLarge(total, limit)
+			return number, 0, err
 		}
 		if have == 0 && live {
 			break
@@ -307,7 +348,7 @@ func (s *Store) rewrite(ctx context.Context, key string, p *payload, o kvstore.I
 			return generation, err
 		}
 	}
-	return 0, fmt.Errorf("%w: key %q changes faster than it can be appended to", kvstore.ErrBusy, key)
+	return 0, fmt.Errorf("%w: key %s changes faster than it can be appended to", kvstore.ErrBusy, short(key))
 }
 
 var seed = maphash.MakeSeed()
@@ -327,7 +368,7 @@ func (s *Store) rewriteOnce(ctx context.Context, key string, p *payload, o kvsto
 	}
 	defer v.Body.Close()
 	if uint64(v.Body.Size())+p.size > uint64(s.s.opts.MaxValue) {
-		return 0, s.s.tooLarge()
+		return 0, value.TooLarge(v.Body.Size()+int64(p.size), s.s.opts.MaxValue)
 	}
 	added := io.Reader(kvstore.BytesBody(p.bytes))
 	if p.blob != 0 {
@@ -345,7 +386,7 @@ func (s *Store) rewriteOnce(ctx context.Context, key string, p *payload, o kvsto
 		if _, err := io.ReadFull(both, whole.bytes); err != nil {
 			return 0, err
 		}
-	} else if whole.blob, whole.size, err = s.s.upload(ctx, nil, both, uint64(s.s.opts.MaxValue)); err != nil {
+	} else if whole.blob, whole.size, err = s.s.upload(ctx, nil, &source{ctx: ctx, r: both}); err != nil {
 		return 0, err
 	}
 	defer s.s.abandonUnlessUsed(&whole)
@@ -377,10 +418,13 @@ func (s *Store) Delete(ctx context.Context, key string, o kvstore.DeleteOptions)
 				return err
 			}
 			if err == nil && (old == nil || old.expired(t.now)) {
+				if o.HasIfGeneration && o.IfGeneration != 0 {
+					return fmt.Errorf("%w: key %s is missing, and has not generation %d", kvstore.ErrPrecondition, short(key), o.IfGeneration)
+				}
 				return notFound(key)
 			}
 			if o.HasIfGeneration && o.IfGeneration != old.generation {
-				return fmt.Errorf("%w: key %q has generation %d, not %d", kvstore.ErrPrecondition, key, old.generation, o.IfGeneration)
+				return fmt.Errorf("%w: key %s has generation %d, not %d", kvstore.ErrPrecondition, short(key), old.generation, o.IfGeneration)
 			}
 			t.replace(k, old, nil)
 			return nil

@@ -36,7 +36,7 @@ func (s *Store) usable(ctx context.Context) error {
 	return nil
 }
 
-func notFound(key string) error { return fmt.Errorf("%w: %q", kvstore.ErrNotFound, key) }
+func notFound(key string) error { return fmt.Errorf("%w: %s", kvstore.ErrNotFound, short(key)) }
 
 // Lookup gives the value of key. One of up to 64 KiB is in memory; a larger one is read from the file as its Body is
 // read, and kept there until the Body is closed.

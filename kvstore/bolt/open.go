@@ -35,11 +35,11 @@ func Open(path string, o Options) (*Stores, error) {
 			return nil, fmt.Errorf("making %s: %w", path, err)
 		}
 	}
-	db, err := open(path, o)
+	db, file, err := open(path, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stores{path: path, opts: o, db: db, now: o.Now, queue: make(chan *write, o.Queue), nudge: make(chan struct{}, 1)}
+	s := &Stores{path: path, opts: o, db: db, file: file, now: o.Now, queue: make(chan *write, o.Queue), nudge: make(chan struct{}, 1)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for i := range s.appends {
 		s.appends[i] = make(chan struct{}, 1)
@@ -145,17 +145,16 @@ func install(temp, path string, replace bool) error {
 }
 
 // open opens the file with bbolt, guarding against what it would trust.
-func open(path string, o Options) (db *bbolt.DB, err error) {
+func open(path string, o Options) (db *bbolt.DB, file *os.File, err error) {
 	for tries := 0; ; {
-		if err := inspect(path, true); err != nil {
+		if err := inspect(path, true, lookHeaders, nil); err != nil {
 			// A process that has the file open may have written to it between two of the looks.
 			if tries++; tries < 5 && errors.Is(err, kvstore.ErrCorrupt) {
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}
-			return nil, err
+			return nil, nil, err
 		}
-		var file *os.File
 		db, err = openBolt(path, o, &file)
 		if err != nil {
 			break
@@ -165,25 +164,25 @@ func open(path string, o Options) (db *bbolt.DB, err error) {
 		there, err2 := os.Stat(path)
 		if err := errors.Join(err1, err2); err != nil {
 			db.Close()
-			return nil, err
+			return nil, nil, err
 		}
 		if os.SameFile(mine, there) {
 			// Now that nobody else writes to it.
-			if err := inspect(path, o.AcceptOlder); err != nil {
+			if err := inspect(path, o.AcceptOlder, lookBranches, nil); err != nil {
 				db.Close()
-				return nil, err
+				return nil, nil, err
 			}
-			return db, nil
+			return db, file, nil
 		}
 		db.Close()
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: %w: another process has the file open (waited %v)", path, kvstore.ErrBusy, o.LockTimeout)
+		return nil, nil, fmt.Errorf("%s: %w: another process has the file open (waited %v)", path, kvstore.ErrBusy, o.LockTimeout)
 	}
 	if errors.Is(err, kvstore.ErrCorrupt) {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil, fmt.Errorf("opening %s: %w", path, err)
+	return nil, nil, fmt.Errorf("opening %s: %w", path, err)
 }
 
 func openBolt(path string, o Options, file **os.File) (db *bbolt.DB, err error) {

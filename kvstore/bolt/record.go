@@ -47,11 +47,16 @@ func quoteKey(key []byte) string {
 	if len(key) < 4 {
 		return fmt.Sprintf("%x", key)
 	}
+	return short(string(key[4:]))
+}
+
+// short makes a key or a name fit for an error.
+func short(s string) string {
 	const most = 64
-	if k := key[4:]; len(k) > most {
-		return fmt.Sprintf("%q...", k[:most])
+	if len(s) > most {
+		return fmt.Sprintf("%q...", s[:most])
 	}
-	return fmt.Sprintf("%q", key[4:])
+	return fmt.Sprintf("%q", s)
 }
 
 // decodeHeader reads and verifies the header of the record at that key of the bucket.

@@ -235,6 +235,8 @@ func (s *Stores) transact(group []*write) (culprit int, err error) {
 	switch {
 	case err == nil || !committing && errors.Is(err, errNothing):
 		return culprit, nil
+	case s.stuck:
+		return culprit, *s.broken.Load()
 	case !committing:
 		return -1, fmt.Errorf("writing to %s: %w", s.path, err)
 	}
@@ -261,8 +263,19 @@ func (s *Stores) transact(group []*write) (culprit int, err error) {
 
 // update is bbolt's, with its panics as errors: the transaction was rolled back and the free pages read again.
 func (s *Stores) update(f func(*bbolt.Tx) error) (err error) {
+	var used *bbolt.Tx
+	defer func() {
+		if err != nil && used != nil && used.DB() != nil {
+			s.stuck = true // it could not even be rolled back
+			readOnly := fmt.Errorf("%w: %s is damaged (%w); check it", kvstore.ErrReadOnly, s.path, err)
+			s.broken.Store(&readOnly)
+		}
+	}()
 	defer guard(debug.SetPanicOnFault(true), &err)
-	return s.db.Update(f)
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		used = tx
+		return f(tx)
+	})
 }
 
 // transaction gives the number of the newest transaction that readers see.
