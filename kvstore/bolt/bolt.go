@@ -5,9 +5,9 @@
 //     at the same time share one sync, and a lone one is not delayed;
 //   - one write that fails does not fail others; where it cannot be told whether writes took effect (the disk refused to
 //     sync the file's header), they get ErrUnknown and the file takes no more of them until it is opened again;
-//   - values beyond 256 KiB are written while they come in, a bounded part at a time; neither a slow upload nor a slow
+//   - values beyond 248 KiB are written while they come in, a bounded part at a time; neither a slow upload nor a slow
 //     reader holds anybody up, and readers keep no transaction of the file open;
-//   - every record and every 64 KiB of a value has a checksum that is verified when it is read: damage gives
+//   - every record and every chunk of a value has a checksum that is verified when it is read: damage gives
 //     ErrCorrupt with the key, and never wrong bytes. What Lookup alone cannot see, such as a damaged page of the tree
 //     that hides a key, Check finds, and Open with Options.Verify refuses;
 //   - a file that is damaged, cut off, foreign or in use by another process is refused with an error that says so.
@@ -23,6 +23,7 @@
 //	expiry   time (8, Unix nanoseconds), id, key -> nothing; one for each record that expires
 //	blobs    blob (8), index (4) -> checksum (4) of key and bytes, bytes: chunkSize of them, the last chunk fewer.
 //	         The bucket's sequence is the last blob number given.
+//	ballast  pages to live on when the disk is full; the bucket may be missing
 //	loose    blob -> one byte, looseUpload or looseDead; the blobs that no record names: they are being written,
 //	         or to be removed
 //
@@ -63,11 +64,12 @@ import (
 const (
 	formatVersion = 1
 
-	inlineMax = 2 << 10   // bytes of a value that is kept in its record
-	chunkSize = 64 << 10  // bytes of a value in one entry of the blobs bucket
-	batchMax  = 256 << 10 // bytes of a value that one transaction writes at most; a multiple of chunkSize
-	groupMax  = 1024      // writes that share a transaction
-	groupSize = 4 << 20   // bytes that they hold together
+	inlineMax = 2 << 10         // bytes of a value that is kept in its record
+	chunkSize = 1984            // bytes of a value in one entry of the blobs bucket: two fill a page of 4096
+	partMax   = 32 * chunkSize  // bytes of a value that one transaction reads at most
+	batchMax  = 128 * chunkSize // bytes of a value that one transaction writes at most
+	groupMax  = 1024            // writes that share a transaction
+	groupSize = 4 << 20         // bytes that they hold together
 
 	looseUpload = 1
 	looseDead   = 2
@@ -81,6 +83,7 @@ var (
 	bucketExpiry  = []byte("expiry")
 	bucketBlobs   = []byte("blobs")
 	bucketLoose   = []byte("loose")
+	bucketBallast = []byte("ballast")
 	buckets       = [][]byte{bucketFormat, bucketStores, bucketDropped, bucketRecords, bucketExpiry, bucketBlobs, bucketLoose}
 
 	keyVersion = []byte("version")
@@ -129,6 +132,7 @@ type Stores struct {
 	others  sync.WaitGroup        // the janitor, backups
 	broken  atomic.Pointer[error] // why there are no more writes
 	stuck   bool                  // the writer's: a transaction cannot be ended
+	ballast bool                  // the writer's: the ballast is there
 
 	mu        sync.RWMutex // the fields below
 	byName    map[string]*state

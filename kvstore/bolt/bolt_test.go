@@ -102,7 +102,7 @@ func get(t testing.TB, st kvstore.Store, key string) []byte {
 	return b
 }
 
-var sizes = []int{0, 1, inlineMax, inlineMax + 1, chunkSize - 1, chunkSize, chunkSize + 1, batchMax, batchMax + 1, batchMax + chunkSize, 3*batchMax + 17}
+var sizes = []int{0, 1, inlineMax, inlineMax + 1, partMax - 1, partMax, partMax + 1, 10 * chunkSize, batchMax, batchMax + 1, batchMax + chunkSize, 3*batchMax + 17}
 
 func TestValuesOfEverySizeComeBackAfterARestart(t *testing.T) {
 	path := tempPath(t)
@@ -160,7 +160,7 @@ func TestValuesOfEverySizeComeBackAfterARestart(t *testing.T) {
 func TestAppendAndPrependAcrossAllSizes(t *testing.T) {
 	s := openAt(t, tempPath(t), Options{})
 	st := makeStore(t, s, "a")
-	sizes := []int{0, 1, inlineMax, chunkSize + 1, batchMax, batchMax + 1}
+	sizes := []int{0, 1, inlineMax, partMax + 1, batchMax, batchMax + 1}
 	for _, a := range sizes {
 		for _, b := range sizes {
 			x, y := content(1, a), content(2, b)
@@ -297,7 +297,7 @@ func TestAStalledUploadBlocksNobodyAndADeadOneIsReclaimed(t *testing.T) {
 	w.Write(content(1, 3*batchMax+1000))
 	insert(t, st, "small", []byte("x"), kvstore.InsertOptions{})
 	insert(t, st, "large", content(3, 1<<20), kvstore.InsertOptions{})
-	if entries(t, s, bucketLoose) != 1 || entries(t, s, bucketBlobs) < 16+3*batchMax/chunkSize {
+	if entries(t, s, bucketLoose) != 1 || entries(t, s, bucketBlobs) < int(chunks(1<<20))+3*batchMax/chunkSize {
 		t.Errorf("%d loose, %d chunks", entries(t, s, bucketLoose), entries(t, s, bucketBlobs))
 	}
 	if _, err := st.Lookup(ctx, "big"); !errors.Is(err, kvstore.ErrNotFound) {
@@ -310,7 +310,7 @@ func TestAStalledUploadBlocksNobodyAndADeadOneIsReclaimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitUntil(t, "the dead upload's removal", func() bool { return entries(t, s, bucketLoose) == 0 })
-	if n := entries(t, s, bucketBlobs); n != 16 {
+	if n := entries(t, s, bucketBlobs); n != int(chunks(1<<20)) {
 		t.Errorf("%d chunks are left", n)
 	}
 
@@ -326,7 +326,7 @@ func TestAStalledUploadBlocksNobodyAndADeadOneIsReclaimed(t *testing.T) {
 	<-done
 	again := openAt(t, copied, Options{})
 	waitUntil(t, "the removal of an upload that a crash ended", func() bool { return entries(t, again, bucketLoose) == 0 })
-	if n := entries(t, again, bucketBlobs); n != 16 {
+	if n := entries(t, again, bucketBlobs); n != int(chunks(1<<20)) {
 		t.Errorf("%d chunks are left", n)
 	}
 }

@@ -246,15 +246,14 @@ func (c *checker) record(k, v []byte, expiry *bbolt.Bucket, ids map[uint32]bool,
 		return corrupt(k, "its blob %d is another's or was never given", r.number)
 	}
 	owned[r.number] = owner{size: r.size}
-	b := expiry.Tx().Bucket(bucketBlobs)
-	for i := range chunks(r.size) {
-		key := chunkKey(r.number, uint32(i))
-		chunk := b.Get(key)
-		if err := c.step(len(chunk)); err != nil {
+	buf := make([]byte, partMax)
+	for i := uint64(0); i < chunks(r.size); i += partMax / chunkSize {
+		n, err := readChunks(expiry.Tx(), k, r.number, r.size, i, buf)
+		if err != nil {
 			return err
 		}
-		if _, err := openChunk(key, chunk, chunkLen(r.size, i)); err != nil {
-			return fmt.Errorf("key %s: %w", quoteKey(k), err)
+		if err := c.step(n); err != nil {
+			return err
 		}
 	}
 	return nil

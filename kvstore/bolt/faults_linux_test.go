@@ -280,8 +280,8 @@ func TestTheFailureOfAnyFileOperationLosesNothing(t *testing.T) {
 					}
 					break
 				}
-				if i > 12 {
-					i += rand.IntN(6) // all of them take too long for every run
+				if i > 6 {
+					i += rand.IntN(14) // all of them take too long for every run
 				}
 			}
 			if sure := kind == "no write" || kind == "disk full"; sure != (unknown == 0) {
@@ -411,20 +411,28 @@ func TestAFullDiskRefusesInsertsAndRecovers(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	fillDisk(t, dir+"/kv.db", Options{}, "no space")
+	ballast := dir + "/ballast"
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fillDisk(t, dir+"/kv.db", Options{}, "no space", func() {
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestTheLargestFileSizeRefusesInsertsAndRecovers(t *testing.T) {
 	path := tempPath(t)
 	const limit = 8 << 20
-	fillDisk(t, path, Options{MaxFile: limit}, "MaxFile")
+	fillDisk(t, path, Options{MaxFile: limit}, "MaxFile", func() {})
 	if info, err := os.Stat(path); err != nil || info.Size() > limit+limit/2 {
 		t.Errorf("the file has %d bytes", info.Size())
 	}
 }
 
 // fillDisk inserts until that is refused, and makes room again.
-func fillDisk(t *testing.T, path string, o Options, says string) {
+func fillDisk(t *testing.T, path string, o Options, says string, release func()) {
 	s := openAt(t, path, o)
 	st := makeStore(t, s, "a")
 	m := model{}
@@ -442,6 +450,7 @@ func fillDisk(t *testing.T, path string, o Options, says string) {
 	if err := holds(st, m); err != nil {
 		t.Fatal(err)
 	}
+	release()
 	// Deletes and inserts together: the deletes go through.
 	var wg sync.WaitGroup
 	for key := range maps.Clone(m) {

@@ -24,7 +24,7 @@ type payload struct {
 // errRewrite is an append or prepend whose result does not fit into a record.
 var errRewrite = errors.New("the value is written anew")
 
-// Insert stores a value. Values of more than 256 KiB are written to the file while they are read.
+// Insert stores a value. Values of more than 248 KiB are written to the file while they are read.
 func (s *Store) Insert(ctx context.Context, key string, from io.Reader, o kvstore.InsertOptions) (uint64, error) {
 	if err := s.check(ctx, key); err != nil {
 		return 0, err
@@ -256,15 +256,14 @@ func expires(now int64, ttl time.Duration) int64 {
 
 // chunks writes bytes as the chunks of a blob, from that index on. All but the last call for a blob write whole chunks.
 func (t *txn) chunks(number uint64, index uint32, b []byte) {
-	for len(b) > 0 {
-		n := min(len(b), chunkSize)
-		key := chunkKey(number, index)
-		chunk := make([]byte, chunkHeader+n)
-		copy(chunk[chunkHeader:], b[:n])
+	all := make([]byte, 0, len(b)+int(chunks(uint64(len(b))))*chunkHeader) // bbolt keeps them until the commit
+	for ; len(b) > 0; index++ {
+		n, at := min(len(b), chunkSize), len(all)
+		all = append(append(all, 0, 0, 0, 0), b[:n]...)
+		key, chunk := chunkKey(number, index), all[at:len(all):len(all)]
 		sealChunk(key, chunk)
 		t.put(t.blobs, key, chunk)
 		b = b[n:]
-		index++
 	}
 }
 

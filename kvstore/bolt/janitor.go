@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	sweepRecords = 512 // records that one transaction reclaims at most
-	sweepChunks  = 256 // chunks, likewise
+	sweepRecords = 512  // records that one transaction reclaims at most
+	sweepChunks  = 4096 // chunks, likewise
 )
 
 // janitor is the goroutine that reclaims expired keys, the records of dropped stores, and blobs without an owner.

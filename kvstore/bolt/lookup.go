@@ -38,7 +38,7 @@ func (s *Store) usable(ctx context.Context) error {
 
 func notFound(key string) error { return fmt.Errorf("%w: %s", kvstore.ErrNotFound, short(key)) }
 
-// Lookup gives the value of key. One of up to 64 KiB is in memory; a larger one is read from the file as its Body is
+// Lookup gives the value of key. One of up to 62 KiB is in memory; a larger one is read from the file as its Body is
 // read, and kept there until the Body is closed.
 func (s *Store) Lookup(ctx context.Context, key string) (kvstore.Value, error) {
 	if err := s.check(ctx, key); err != nil {
@@ -123,12 +123,12 @@ func (s *Store) look(key string, body bool, held uint64) (v kvstore.Value, numbe
 		copy(b[n:], r.meta)
 		v.Body = kvstore.BytesBody(b[:n:n])
 		v.Metadata = b[n:]
-	case r.size <= chunkSize:
-		b, err := readChunk(tx, k, r.number, r.size, 0)
-		if err != nil {
+	case r.size <= partMax:
+		b := make([]byte, r.size)
+		if _, err := readChunks(tx, k, r.number, r.size, 0, b); err != nil {
 			return v, 0, err
 		}
-		v.Body = kvstore.BytesBody(bytes.Clone(b))
+		v.Body = kvstore.BytesBody(b)
 		v.Metadata = bytes.Clone(r.meta)
 	case held == 0:
 		return v, r.number, nil
@@ -143,16 +143,26 @@ func (s *Store) look(key string, body bool, held uint64) (v kvstore.Value, numbe
 	return v, number, nil
 }
 
-// readChunk gives a part of a blob, valid as long as the transaction. key is the record's.
-func readChunk(tx *bbolt.Tx, key []byte, number, size, index uint64) ([]byte, error) {
+// readChunks reads as many whole chunks of a blob as fit into p. key is the record's.
+func readChunks(tx *bbolt.Tx, key []byte, number, size, index uint64, p []byte) (n int, err error) {
 	var room [12]byte
 	binary.BigEndian.PutUint64(room[:], number)
 	binary.BigEndian.PutUint32(room[8:], uint32(index))
-	b, err := openChunk(room[:], tx.Bucket(bucketBlobs).Get(room[:]), chunkLen(size, index))
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", quoteKey(key), err)
+	c := tx.Bucket(bucketBlobs).Cursor()
+	k, v := c.Seek(room[:])
+	for ; index < chunks(size) && n+chunkLen(size, index) <= len(p); index++ {
+		binary.BigEndian.PutUint32(room[8:], uint32(index))
+		if !bytes.Equal(k, room[:]) {
+			v = nil
+		}
+		b, err := openChunk(room[:], v, chunkLen(size, index))
+		if err != nil {
+			return 0, fmt.Errorf("key %s: %w", quoteKey(key), err)
+		}
+		n += copy(p[n:], b)
+		k, v = c.Next()
 	}
-	return b, nil
+	return n, nil
 }
 
 // blobRefs counts the readers of each blob.
@@ -196,13 +206,13 @@ type blobReader struct {
 
 	mu     sync.Mutex // Close may come at any time
 	closed bool
-	index  uint64 // of the next part
-	rest   []byte // of the last one
-	buf    *[chunkSize]byte
+	index  uint64 // of the next chunk
+	rest   []byte // of the last part
+	buf    *[partMax]byte
 	err    error
 }
 
-var chunkPool = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+var partPool = sync.Pool{New: func() any { return new([partMax]byte) }}
 
 var errBodyClosed = errors.New("the value's body is closed")
 
@@ -211,14 +221,20 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.rest) == 0 && len(p) != 0 {
-		if r.index*chunkSize < r.size && !r.closed && r.err == nil {
-			if n := chunkLen(r.size, r.index); len(p) >= n {
-				return r.next(p[:n])
-			}
-		}
-		if err := r.fill(); err != nil {
+		if err := r.ready(); err != nil {
 			return 0, err
 		}
+		if len(p) >= partMax/2 {
+			return r.next(p)
+		}
+		if r.buf == nil {
+			r.buf = partPool.Get().(*[partMax]byte)
+		}
+		n, err := r.next(r.buf[:])
+		if err != nil {
+			return 0, err
+		}
+		r.rest = r.buf[:n]
 	}
 	if r.closed {
 		return 0, errBodyClosed
@@ -231,8 +247,8 @@ func (r *blobReader) Read(p []byte) (int, error) {
 // WriteTo implements io.WriterTo.
 func (r *blobReader) WriteTo(w io.Writer) (n int64, err error) {
 	// The buffer is this call's own: Close may come while w waits.
-	buf := chunkPool.Get().(*[chunkSize]byte)
-	defer chunkPool.Put(buf)
+	buf := partPool.Get().(*[partMax]byte)
+	defer partPool.Put(buf)
 	for {
 		m, err := r.Read(buf[:])
 		if err == io.EOF {
@@ -249,8 +265,8 @@ func (r *blobReader) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// fill reads the next part into the buffer.
-func (r *blobReader) fill() error {
+// ready tells whether there is more to read.
+func (r *blobReader) ready() error {
 	switch {
 	case r.closed:
 		return errBodyClosed
@@ -259,21 +275,16 @@ func (r *blobReader) fill() error {
 	case r.index*chunkSize >= r.size:
 		return io.EOF
 	}
-	if r.buf == nil {
-		r.buf = chunkPool.Get().(*[chunkSize]byte)
-	}
-	n, err := r.next(r.buf[:])
-	r.rest = r.buf[:n]
-	return err
+	return nil
 }
 
-// next reads the next part into p, which has room for it.
+// next reads the next chunks into p, which has room for one at least.
 func (r *blobReader) next(p []byte) (n int, err error) {
-	if n, err = r.s.readPart(p, r.key, r.number, r.size, r.index); err != nil {
+	if n, err = r.s.readPart(p[:min(len(p), partMax)], r.key, r.number, r.size, r.index); err != nil {
 		r.err = err
 		return 0, err
 	}
-	r.index++
+	r.index += chunks(uint64(n))
 	return n, nil
 }
 
@@ -284,11 +295,7 @@ func (s *Stores) readPart(p, key []byte, number, size, index uint64) (n int, err
 		return 0, err
 	}
 	defer tx.Rollback()
-	b, err := readChunk(tx, key, number, size, index)
-	if err != nil {
-		return 0, err
-	}
-	return copy(p, b), nil
+	return readChunks(tx, key, number, size, index, p)
 }
 
 // Close implements io.Closer.
@@ -300,7 +307,7 @@ func (r *blobReader) Close() error {
 	}
 	r.closed, r.rest = true, nil
 	if r.buf != nil {
-		chunkPool.Put(r.buf)
+		partPool.Put(r.buf)
 		r.buf = nil
 	}
 	if !r.unheld && r.s.blobs.release(r.number) {

@@ -100,6 +100,9 @@ func create(path string) error {
 				return err
 			}
 		}
+		if err := addBallast(tx); err != nil {
+			return err
+		}
 		return tx.Bucket(bucketFormat).Put(keyVersion, []byte{formatVersion})
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
@@ -222,10 +225,10 @@ func openBolt(path string, o Options, file **os.File) (db *bbolt.DB, err error) 
 }
 
 // load reads what is kept in memory, and does what a crash left to do.
-func (s *Stores) load() (err error) {
+func (s *Stores) load() error {
 	s.byName = map[string]*state{}
-	err = s.view(func(tx *bbolt.Tx) { err = s.loadFrom(tx) })
-	if err != nil {
+	var inner error
+	if err := errors.Join(s.view(func(tx *bbolt.Tx) { inner = s.loadFrom(tx) }), inner); err != nil {
 		return err
 	}
 	if s.opts.Verify {
@@ -272,6 +275,7 @@ func (s *Stores) loadFrom(tx *bbolt.Tx) error {
 			return fmt.Errorf("%w: there is no bucket %q", kvstore.ErrCorrupt, name)
 		}
 	}
+	s.ballast = tx.Bucket(bucketBallast) != nil
 	c := tx.Bucket(bucketStores).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		if len(v) != 4 || kvstore.CheckName(string(k)) != nil {

@@ -9,8 +9,11 @@ import (
 	"github.com/edgewasm/wasmedge/kvstore/kvstoretest"
 )
 
+// maxValue is small enough for a slow disk.
+const maxValue = 3 << 20
+
 func open(t testing.TB) kvstore.Stores {
-	s, err := bolt.Open(filepath.Join(t.TempDir(), "kv.db"), bolt.Options{})
+	s, err := bolt.Open(filepath.Join(t.TempDir(), "kv.db"), bolt.Options{MaxValue: maxValue})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +27,7 @@ func open(t testing.TB) kvstore.Stores {
 }
 
 func reopen(t testing.TB, closed kvstore.Stores) kvstore.Stores {
-	s, err := bolt.Open(closed.(*bolt.Stores).Path(), bolt.Options{})
+	s, err := bolt.Open(closed.(*bolt.Stores).Path(), bolt.Options{MaxValue: maxValue})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +35,7 @@ func reopen(t testing.TB, closed kvstore.Stores) kvstore.Stores {
 }
 
 func TestStores(t *testing.T) {
-	kvstoretest.Run(t, open, kvstoretest.Traits{Reopen: reopen, Writes: 400})
+	kvstoretest.Run(t, open, kvstoretest.Traits{MaxValue: maxValue, Reopen: reopen, Writes: 400})
 }
 
 func BenchmarkStores(b *testing.B) { kvstoretest.Benchmark(b, open) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -142,7 +143,16 @@ func (s *Stores) write() {
 // commit makes the changes of a group and tells their callers.
 func (s *Stores) commit(group []*write) {
 	for len(group) > 0 {
-		culprit, err := s.transact(group)
+		culprit, err := -1, error(nil)
+		if limited(group) {
+			err = s.loadBallast()
+		}
+		if err == nil {
+			culprit, err = s.transact(group)
+		}
+		if err != nil && !limited(group) && s.unloadBallast(err) {
+			culprit, err = s.transact(group)
+		}
 		switch {
 		case culprit >= 0:
 			// Whatever it had begun was rolled back; the others begin anew.
@@ -178,7 +188,11 @@ func (s *Stores) commitEach(group []*write) {
 		if w.frees {
 			continue
 		}
-		if _, err := s.transact(group[i : i+1]); err != nil {
+		err := s.loadBallast()
+		if err == nil {
+			_, err = s.transact(group[i : i+1])
+		}
+		if err != nil {
 			for _, w := range group[i:] {
 				if !w.frees {
 					answer([]*write{w}, err)
@@ -199,20 +213,24 @@ func answer(group []*write, err error) {
 	}
 }
 
+// limited tells whether a group holds writes that take space.
+func limited(group []*write) bool {
+	return slices.ContainsFunc(group, func(w *write) bool { return !w.frees })
+}
+
 // transact applies a group in one transaction. A culprit is a write that made the transaction impossible to go on with; it
 // has the error. A write that failed by itself has its error, and the transaction went on.
-func (s *Stores) transact(group []*write) (culprit int, err error) {
+func (s *Stores) transact(group []*write) (culprit int, err error) { return s.transactWith(group, nil) }
+
+// transactWith also runs a function in the transaction.
+func (s *Stores) transactWith(group []*write, f func(*bbolt.Tx) error) (culprit int, err error) {
 	culprit = -1
 	if err := s.broken.Load(); err != nil {
 		return culprit, *err
 	}
 	id, committing := 0, false
-	limited := false
-	for _, w := range group {
-		limited = limited || !w.frees
-	}
 	s.db.MaxSize = 0
-	if limited {
+	if limited(group) {
 		s.db.MaxSize = int(s.opts.MaxFile)
 	}
 	err = s.update(func(tx *bbolt.Tx) error {
@@ -225,6 +243,12 @@ func (s *Stores) transact(group []*write) (culprit int, err error) {
 				return errNothing
 			}
 			changed = changed || w.err == nil
+		}
+		if f != nil {
+			if err := f(tx); err != nil {
+				return err
+			}
+			changed = true
 		}
 		if !changed {
 			return errNothing
