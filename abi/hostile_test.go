@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgewasm/wasmedge/host/backend"
 	"github.com/edgewasm/wasmedge/host/engine"
+	"github.com/edgewasm/wasmedge/kvstore"
 )
 
 // hostileValues are what a guest may pass where a handle, a pointer, a length or an enum is wanted.
@@ -47,6 +48,13 @@ func preparedGuest(t testing.TB) *guest {
 	g.ok("secret_store.open", p, n, outA)
 	g.ok("secret_store.from_bytes", p, n, outA)
 	g.ok("log.endpoint_get", p, n, outA)
+	stores := newStores(t)
+	g.sandbox.env.KVStores, g.sandbox.env.KVUse = kvStores{stores}, new(KVUse)
+	shop, _ := stores.Open(t.Context(), "shop")
+	shop.Insert(t.Context(), "key", kvstore.BytesBody([]byte("value")), kvstore.InsertOptions{Metadata: []byte("metadata")})
+	store := g.openKV()
+	p, n = g.put(textB, "key")
+	g.ok("kv_store.lookup", store, p, n, 0, 0, outHandle)
 	return g
 }
 
