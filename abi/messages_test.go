@@ -406,5 +406,5 @@ func TestSmallModules(t *testing.T) {
 		g.want(want, "log.endpoint_get", p, n, outA)
 	}
 	g.want(BadF, "log.write", 77, mp, ml, outA)
-	g.want(Unsupported, "uap.parse", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	g.want(Unsupported, "image_optimizer.transform_image_optimizer_request", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 }

@@ -21,6 +21,8 @@ type Environment struct {
 	RateLimiter *ratelimit.Limiter
 	// Geo tells where addresses are; nil knows none.
 	Geo Geolocator
+	// Devices tells what clients are; nil knows none.
+	Devices Devices
 	// KVStores are the service's KV stores; nil is none.
 	KVStores KVStores
 	// KVUse counts what is done with them; nil does not.

@@ -70,7 +70,7 @@ var spec = []specEntry{
 	{"fastly_config_store", "open", "name_ptr name_len config_store_handle_out", 0, ""},
 	{"fastly_config_store", "get", "h key_ptr key_len value value_max_len nwritten_out", 0, ""},
 
-	{"fastly_device_detection", "lookup", "user_agent_ptr user_agent_len buf buf_len nwritten_out", 0, ""},
+	{"fastly_device_detection", "lookup", "user_agent_ptr user_agent_len buf buf_len nwritten_out", blocks, ""},
 
 	{"fastly_dictionary", "open", "name_ptr name_len dictionary_handle_out", deprecated, ""},
 	{"fastly_dictionary", "get", "h key_ptr key_len value value_max_len nwritten_out", deprecated, ""},
@@ -284,7 +284,7 @@ var spec = []specEntry{
 	{"fastly_shielding", "shield_info", "name_ptr name_len info_block info_block_max_len num_bytes_out", 0, ""},
 	{"fastly_shielding", "backend_for_shield", "shield_name_ptr shield_name_len backend_config_mask backend_configuration backend_name_out backend_name_max_len num_bytes_out", 0, ""},
 
-	{"fastly_uap", "parse", "user_agent_ptr user_agent_len family family_len family_nwritten_out major major_len major_nwritten_out minor minor_len minor_nwritten_out patch patch_len patch_nwritten_out", deprecated, ""},
+	{"fastly_uap", "parse", "user_agent_ptr user_agent_len family family_len family_nwritten_out major major_len major_nwritten_out minor minor_len minor_nwritten_out patch patch_len patch_nwritten_out", blocks | deprecated, ""},
 
 	{"env", "xqd_init", "abi_version:i64", deprecated, "fastly_abi.init"},
 	{"env", "xqd_body_append", "dest src", blocks | deprecated, "fastly_http_body.append"},

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edgewasm/wasmedge/abi"
+	"github.com/edgewasm/wasmedge/host/device"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/engine/wasmtime"
 	"github.com/edgewasm/wasmedge/host/engine/wazero"
@@ -60,6 +61,7 @@ type Host struct {
 	maxIdle int
 
 	modules moduleCounts
+	devices device.Detector // of the services without one
 
 	mu       sync.Mutex
 	services map[*Service]struct{}

@@ -7,14 +7,15 @@ import (
 	"github.com/edgewasm/wasmedge/configstore"
 	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/host/backend"
+	"github.com/edgewasm/wasmedge/host/device"
 	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/manifest"
 	"github.com/edgewasm/wasmedge/secretstore"
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-// SecretStores, ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and of Geo all but the database, and the name and
-// service ID where the manifest has them. KVStores, if set, get what the manifest has and they lack: stores, and keys in them. If
+// SecretStores, ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and the overrides in Geo and
+// Devices, and the name and service ID where the manifest has them. KVStores, if set, get what the manifest has and they lack: stores, and keys in them. If
 // not, they are made in memory.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
@@ -54,6 +55,7 @@ func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	c.ACLs = lists
 	c.Geo.Overrides = geo.NewOverrides(&m.LocalServer.Geolocation)
 	c.Geo.Loopback = m.LocalServer.Geolocation.UseDefaultLoopback
+	c.Devices.Overrides = device.NewOverrides(&m.LocalServer.DeviceDetection)
 	c.Backends = nil
 	for i := range m.LocalServer.Backends {
 		c.Backends = append(c.Backends, backend.FromManifest(&m.LocalServer.Backends[i]))

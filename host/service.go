@@ -15,6 +15,7 @@ import (
 	"github.com/edgewasm/wasmedge/configstore"
 	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/host/backend"
+	"github.com/edgewasm/wasmedge/host/device"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/ratelimit"
@@ -55,6 +56,9 @@ type ServiceConfig struct {
 	SecretStores secretstore.Opener
 	// KVStores are the service's KV stores; nil is none. They are closed by whoever opened them, after the service.
 	KVStores kvstore.Stores
+	// Devices tells what clients are by their User-Agent texts. Without a Detector the host's own answers, which loads
+	// nothing before a program asks.
+	Devices device.Finder
 	// Backends are the origins that the program may send requests to by name.
 	Backends []backend.Config
 	// NoDynamicBackends refuses the backends that the program defines itself.
@@ -176,6 +180,10 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		cfg.RateLimiter = ratelimit.New(ratelimit.Options{MaxBytes: s.limits.RateLimitBytes})
 	}
 	s.gate = newGate(h.node, s.limits.Concurrent, s.limits.Queue, s.limits.QueueWait)
+	devices := cfg.Devices
+	if devices.Detector == nil {
+		devices.Detector = &h.devices
+	}
 	s.env = abi.Environment{
 		Logs:         logs{cfg.Logs},
 		ConfigStores: configStores{cfg.ConfigStores},
@@ -183,6 +191,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 		RateLimiter:  cfg.RateLimiter,
 		Geo:          &cfg.Geo,
 		SecretStores: secretStores{cfg.SecretStores},
+		Devices:      &devices,
 		ServiceID:    cfg.ID,
 		NoWebSockets: cfg.NoWebSockets,
 		FastlyKeys:   cfg.FastlyKeys,
@@ -207,11 +216,14 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 			s.log.Warn(message, fields...)
 		},
 	}
+	stale := func(err error) {
+		s.log.Warn("a file of records cannot be read again; its last good ones count", zap.String("service", cfg.Name), zap.Error(err))
+	}
 	if o := cfg.Geo.Overrides; o != nil {
-		o.OnProblem(func(err error) {
-			s.log.Warn("the records of the manifest's geolocation cannot be read again; the last good ones count",
-				zap.String("service", cfg.Name), zap.Error(err))
-		})
+		o.OnProblem(stale)
+	}
+	if o := cfg.Devices.Overrides; o != nil {
+		o.OnProblem(stale)
 	}
 	if cfg.KVStores != nil {
 		s.env.KVStores = kvStores{cfg.KVStores}
