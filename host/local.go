@@ -14,9 +14,9 @@ import (
 )
 
 // UseManifest takes over the surroundings that a manifest's [local_server] describes. It replaces ConfigStores,
-// SecretStores, ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and the overrides in Geo and
-// Devices, and the name and service ID where the manifest has them. KVStores, if set, get what the manifest has and they lack: stores, and keys in them. If
-// not, they are made in memory.
+// SecretStores, ACLs, Backends, Shields, GRIPProxy, NoWebSockets, FastlyKeys and the overrides in Geo and Devices, and
+// the name and service ID where the manifest has them. KVStores, if set, get what the manifest has and they lack:
+// stores, and keys in them. If not, they are made in memory.
 func (c *ServiceConfig) UseManifest(m *manifest.Manifest) error {
 	if m.Name != "" {
 		c.Name = m.Name
