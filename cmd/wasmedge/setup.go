@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	_ "time/tzdata" // offsets of time zones where the system has no zone files
 
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
