@@ -101,9 +101,6 @@ file = `+string(name)+`
 			t.Fatal(err)
 		}
 		cfg.Geo.Database = database
-		if h.devices.Ready() {
-			t.Error("device detection was loaded before a program asked")
-		}
 		url := "http://" + listen(t, load(t, h, "rust/lookups", cfg), nil)
 		for _, tt := range []struct{ path, agent, want string }{
 			{"/geo/192.0.2.1", "", `["Fastly Test",12345,123,"Test City","Broadband Wired","NorthAmerica","CA","CAN","Canada",12.345,54.321,1,"12345","Unknown Unknown","BC",60]`},
