@@ -20,7 +20,8 @@
 // Which transactions are after the same object is told by the most recent rule.
 //
 // An obligation ends by Insert or Update, by RecordUncacheable or ChooseStale, or it passes on by Cancel or Close to exactly
-// one of those that wait. Whenever it ends, those that wait look again, in order, as though they had come just then.
+// one of those that wait. When it ends, those that wait look again, in order, as though they had come just then. When it passes on, the
+// first of them does, and the others go on waiting for it.
 // A waiting transaction holds neither goroutine nor thread: Ready takes a function to call.
 //
 // # Bodies

@@ -10,7 +10,7 @@ import (
 
 // Limits on what one object may carry. They are those of the platform where it documents one.
 const (
-	MaxKey           = 4096      // bytes of a cache key; it has at least one
+	MaxKey           = 4096      // bytes of a cache key
 	MaxSurrogateKey  = 1024      // bytes of one surrogate key
 	MaxSurrogateKeys = 16 << 10  // bytes of an object's surrogate keys, with a separator between two
 	MaxUserMetadata  = 64 << 10  // bytes
@@ -88,9 +88,6 @@ func clampDuration(d time.Duration) int64 { return min(int64(d), maxDuration) }
 
 // CheckKey reports why a key cannot be one, wrapping ErrKey.
 func CheckKey(key []byte) error {
-	if len(key) == 0 {
-		return fmt.Errorf("%w: empty", ErrKey)
-	}
 	if len(key) > MaxKey {
 		return fmt.Errorf("%w: %d bytes are above %d", ErrKey, len(key), MaxKey)
 	}

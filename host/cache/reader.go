@@ -11,8 +11,8 @@ type Range struct {
 	From int64 // first byte; -1: none is given
 	To   int64 // last byte, inclusive; -1: none is given. Without From, the number of bytes at the end
 
-	// Wait is for a body whose length is not known at the lookup. Without it, such a body is read as a whole. With it,
-	// the reader waits until it can tell what the range is.
+	// Wait is for a body whose length is not known when it is opened. Without it, such a body is read as a whole. With it,
+	// the reader waits until it can tell where the range begins; what it goes beyond the end then does not matter.
 	Wait bool
 }
 
@@ -22,13 +22,11 @@ var Whole = Range{From: -1, To: -1}
 // in gives the bytes [from, end) of a body of n bytes. A range that is not within the body stands for the whole.
 func (r Range) in(n int64) (from, end int64) {
 	switch {
-	case r.From < 0 && (r.To <= 0 || r.To >= n):
+	case r.From < 0 && (r.To <= 0 || r.To > n), r.From >= n, r.From >= 0 && r.To >= 0 && (r.To < r.From || r.To >= n):
 		return 0, n
 	case r.From < 0:
 		return n - r.To, n
-	case r.From >= n || r.To >= 0 && r.To < r.From:
-		return 0, n
-	case r.To < 0 || r.To >= n:
+	case r.To < 0:
 		return r.From, n
 	}
 	return r.From, r.To + 1
@@ -52,14 +50,12 @@ type Reader struct {
 	done bool
 }
 
-// Open begins to read the body. Any number of readers may. The error is ErrGone when the body is not stored and its beginning was read and
+// Open begins to read the body. Any number of readers may. A range that is not within a body of known length stands for the whole.
+// The error is ErrGone when the body is not stored and its beginning was read and
 // forgotten already, or that which broke it.
 func (e *Entry) Open(r Range) (*Reader, error) {
 	b := e.o.body
 	rd := &Reader{b: b, r: r}
-	if b.final.Load() && e.length < 0 && !r.Wait {
-		rd.r = Whole // decided as it was at the lookup, so that a caller knows from Length what it gets
-	}
 	if b.final.Load() {
 		rd.decide(b.size)
 		return rd, nil
@@ -69,9 +65,6 @@ func (e *Entry) Open(r Range) (*Reader, error) {
 	l := b.live
 	switch {
 	case l == nil:
-		if e.length < 0 && !r.Wait {
-			rd.r = Whole
-		}
 		rd.decide(b.size)
 		return rd, nil
 	case l.err != nil:
@@ -80,7 +73,7 @@ func (e *Entry) Open(r Range) (*Reader, error) {
 		return nil, ErrGone
 	case l.declared >= 0:
 		rd.decide(l.declared)
-	case !r.Wait || r == (Range{From: -1, To: -1, Wait: true}) || r.To >= 0 && r.To < r.From:
+	case !r.Wait, r.From < 0 && r.To <= 0, r.To >= 0 && r.To < r.From:
 		rd.end, rd.till = -1, true
 	default:
 		rd.open, rd.pos, rd.end = true, max(r.From, 0), -1
@@ -215,7 +208,7 @@ func (r *Reader) Skip(n int) {
 }
 
 // Ready reports whether Next would give something. If not, and wake is not nil, wake is called once as soon as this may have
-// changed. It must not wait and must not call this package; a later call of Ready replaces it.
+// changed. It must not wait and must not call this package; a later one replaces it.
 func (r *Reader) Ready(wake func()) bool {
 	for {
 		if _, err := r.next(); err != errWait {
@@ -231,7 +224,7 @@ func (r *Reader) Ready(wake func()) bool {
 			b.mu.Unlock()
 			continue
 		}
-		r.sig.wake = wake
+		r.sig.ask(wake)
 		b.mu.Unlock()
 		return false
 	}

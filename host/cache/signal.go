@@ -21,6 +21,13 @@ func (s *signal) fire(w wakes) wakes {
 	return w
 }
 
+// ask sets the function that wakes the one that waits, unless it is nil.
+func (s *signal) ask(wake func()) {
+	if wake != nil {
+		s.wake = wake
+	}
+}
+
 // channel gives a channel that is closed by the next fire.
 func (s *signal) channel() <-chan struct{} {
 	if s.ch == nil {

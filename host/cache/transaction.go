@@ -39,6 +39,7 @@ type Transaction struct {
 	state State
 	pass  bool // an obligation that nobody waits for
 
+	apart  bool // it was a hit from the beginning, so no flight knows it; set before anybody else can see it
 	waited bool // it has been counted as one that had to wait
 
 	ready  atomic.Bool
@@ -64,6 +65,7 @@ func (sp *Space) Begin(key []byte, h Header) (*Transaction, error) {
 	if o != nil && st == Found|Usable { // fresh
 		t.key = sl.key
 		t.find(o, st)
+		t.apart = true
 		t.settle()
 		return t, nil
 	}
@@ -186,7 +188,6 @@ func (sp *Space) rejoin(s *shard, f *flight, w wakes) wakes {
 // end takes a flight from its owner. The caller holds the shard's lock, and tidies up around f.rec when it is done.
 func (f *flight) end() {
 	f.owner.flight = nil
-	f.owner.state &^= MustInsertOrUpdate
 	if f.rec.flight == f {
 		f.rec.flight = nil
 	}
@@ -214,7 +215,7 @@ func (sp *Space) drop(s *shard, f *flight, w wakes) wakes {
 
 // Ready reports whether the transaction has found something or has the obligation, so that its other methods may be used. If not, and
 // wake is not nil, wake is called once as soon as it has. It must not wait and must not call this package; a
-// later call of Ready replaces it.
+// later one replaces it.
 func (t *Transaction) Ready(wake func()) bool {
 	if t.ready.Load() || t.closed.Load() {
 		return true
@@ -224,7 +225,7 @@ func (t *Transaction) Ready(wake func()) bool {
 	if t.ready.Load() || t.closed.Load() {
 		return true
 	}
-	t.sig.wake = wake
+	t.sig.ask(wake)
 	return false
 }
 
@@ -509,7 +510,7 @@ func (t *Transaction) Cancel() error {
 // Close ends the transaction. An obligation that it still has passes to the next one that waits. Entries and writers stay
 // usable. A second call does nothing.
 func (t *Transaction) Close() {
-	if t.closed.Swap(true) || t.ready.Load() && t.state&MustInsertOrUpdate == 0 {
+	if t.closed.Swap(true) || t.apart {
 		return
 	}
 	t.s.mu.Lock()

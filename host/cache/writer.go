@@ -73,7 +73,7 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 }
 
 // Ready reports whether Append would take something, or fail. If not, and wake is not nil, wake is called once as soon as this may
-// have changed. It must not wait and must not call this package; a later call of Ready replaces it.
+// have changed. It must not wait and must not call this package; a later one replaces it.
 func (w *Writer) Ready(wake func()) bool {
 	w.b.mu.Lock()
 	defer w.b.mu.Unlock()
@@ -81,7 +81,7 @@ func (w *Writer) Ready(wake func()) bool {
 	if l == nil || l.ended || len(l.readers) == 0 || w.b.fits() {
 		return true
 	}
-	l.room.wake = wake
+	l.room.ask(wake)
 	return false
 }
 
