@@ -72,6 +72,8 @@ func newApp(o world) *cli.App {
 			serveCommand(o), runCommand(o), inspectCommand(o),
 			kvStoreCommand(o), kvStoreEntryCommand(o), aclCommand(o),
 			secretStoreCommand(o), secretStoreEntryCommand(o),
+			configStoreCommand(o, "config-store"), configStoreEntryCommand(o, "config-store-entry"),
+			configStoreCommand(o, "dictionary"), configStoreEntryCommand(o, "dictionary-entry"),
 			versionCommand(o), adaptCommand(), helpCommand(),
 		},
 		CustomAppHelpTemplate: appHelp,
