@@ -60,7 +60,8 @@ func (b *bench) report(ctx context.Context) string {
 	say("# Benchmarks\n")
 	say("Written by `make bench`; do not edit. Compare figures of one run with one another, not with those of another machine: the")
 	say("load generator runs on the same machine as the server, and takes its share of it. workerd and deno keep their")
-	say("isolate from request to request and run it on one thread; every `wasmedge` row makes a fresh sandbox for each request.\n")
+	say("isolate from request to request and run it on one thread; every `wasmedge` row but")
+	say("those of reuse makes a fresh sandbox for each request.\n")
 	say("## Machine and versions\n")
 	say("| | |\n|---|---|")
 	for _, line := range b.machine(ctx) {
@@ -133,6 +134,7 @@ func (b *bench) reportLoad(t io.Writer, l *load) {
 		"transform":   fmt.Sprintf("%.0f kB of JSON in, its summary as JSON out", float64(len(l.body))/1000),
 		"proxy-small": fmt.Sprintf("a request is passed on, the answer of %d bytes streamed back", smallAnswer),
 		"proxy-large": fmt.Sprintf("a request is passed on, the answer of %d kB streamed back", largeAnswer>>10),
+		"reuse":       "sandboxes that serve one request each, or up to 100; compared with the first row",
 		"primes":      "the primes below 30000 are counted: computing alone",
 	}[l.name]
 	fmt.Fprintf(t, "## %s: %s\n\n", l.name, what)

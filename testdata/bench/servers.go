@@ -66,7 +66,7 @@ func (b *bench) build(ctx context.Context) error {
 	}
 	sources := filepath.Join(b.root, "testdata", "guests")
 	b.guests = map[string]string{}
-	for _, name := range []string{"rust/hello", "rust/work", "assemblyscript/hello", "c/hello"} {
+	for _, name := range []string{"rust/hello", "rust/work", "rust/reuse", "assemblyscript/hello", "c/hello"} {
 		b.guests[name] = filepath.Join(sources, name+".wasm")
 	}
 	b.guests["go/hello"] = filepath.Join(b.tmp, "go-hello.wasm")
@@ -81,7 +81,7 @@ func (b *bench) build(ctx context.Context) error {
 			return nil
 		}
 	}
-	for _, name := range []string{"js/hello", "js/work"} {
+	for _, name := range []string{"js/hello", "js/work", "js/reuse"} {
 		if file := filepath.Join(b.js, name+".wasm"); exists(file) {
 			b.guests[name] = file
 		}
@@ -129,6 +129,7 @@ func (b *bench) findPeers(ctx context.Context) error {
 		{name: "primes", path: "/primes", servers: slices.DeleteFunc(b.servers("work"), func(s server) bool {
 			return strings.HasSuffix(s.name, " js")
 		})},
+		{name: "reuse", path: "/", servers: b.reusers()},
 	}
 	return nil
 }
@@ -169,6 +170,26 @@ func (b *bench) servers(kind string) []server {
 			if guest := b.guests[language+"/"+kind]; guest != "" {
 				list = append(list, server{"viceroy " + language, func(addr string) []string {
 					return []string{file, "serve", "--addr", addr, guest}
+				}})
+			}
+		}
+	}
+	return list
+}
+
+// reusers lists guests that ask for further requests: each where it gets none, then where it does.
+func (b *bench) reusers() []server {
+	var list []server
+	for _, engine := range []string{"wasmtime", "wazero"} {
+		for _, guest := range []string{"rust/reuse", "js/reuse"} {
+			if b.guests[guest] == "" {
+				continue
+			}
+			language, _, _ := strings.Cut(guest, "/")
+			for _, requests := range []string{"1", "100"} {
+				list = append(list, server{fmt.Sprintf("wasmedge %s %s, %s each", engine, language, requests), func(addr string) []string {
+					return []string{b.command, "serve", "--addr", addr, "--engine", engine, "--access-log", "off", "--sandbox-requests", requests,
+						"--cache-dir", filepath.Join(b.tmp, "cache"), b.guests[guest]}
 				}})
 			}
 		}
