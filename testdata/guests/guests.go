@@ -116,7 +116,9 @@ func sourceDir() string {
 }
 
 // JSNames lists the JavaScript guests.
-func JSNames() []string { return []string{"echo", "handoff", "headers", "hello", "outbound", "reuse", "work"} }
+func JSNames() []string {
+	return []string{"echo", "handoff", "headers", "hello", "outbound", "reuse", "work"}
+}
 
 // JS gives a JavaScript guest from the folder that the environment variable JSEnv names, and skips the test if the variable
 // is not set: these guests are 11 MB each and built only where npm is at hand.
