@@ -52,6 +52,16 @@ func TestWhatProgramsStoreSurvivesRestarts(t *testing.T) {
 	}
 	s.stop(t, syscall.SIGTERM)
 
+	// A command may leave a write behind.
+	if code, _, stderr := runToEnd(t, "run", "--data-dir", dir, program, "/leave/left"); code != 0 {
+		t.Errorf("run: exit code %d, %s", code, stderr)
+	}
+	s = startServer(t, "--data-dir", dir, program)
+	if resp, _ := fetch(t, s.url+"/item/left"); resp.StatusCode != 200 {
+		t.Errorf("what the command left behind: %s", resp.Status)
+	}
+	s.stop(t, syscall.SIGTERM)
+
 	// Without it, each start is a new beginning.
 	s = startServer(t, "-C", manifest, program)
 	if _, got := fetch(t, s.url+"/item/kept"); got != "old" {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,8 +49,11 @@ func run(o world, ctx *cli.Context) error {
 		Stdout: stdout,
 		Stderr: stderr,
 	})
-	return errors.Join(s.exitCode(err), s.close(0))
+	return errors.Join(s.exitCode(err), s.close(runGrace))
 }
+
+// runGrace is what writes to stores get that the guest has not waited for.
+const runGrace = 10 * time.Second
 
 // exitCode tells why the guest ended, if that needs words, and gives the code to end with.
 func (s *session) exitCode(err error) error {

@@ -215,7 +215,7 @@ func (s *session) setTunnels(ctx *cli.Context) error {
 func (s *session) readManifest(path string) error {
 	if path == "" {
 		s.conf.Geo.Loopback = true // as with a manifest that says nothing
-		s.log.Warn("no manifest was given (-C fastly.toml): the guest has no stores, and no backends but those of --backend")
+		s.log.Warn("no manifest was given (-C fastly.toml): the guest has no stores but those of --data-dir, and no backends but those of --backend")
 		return nil
 	}
 	m, err := manifest.Load(path)

@@ -13,7 +13,7 @@
 //!   /fetch/KEY         stores what the backend `origin` answers
 //!   /leave/KEY         stores the body without waiting, and ends
 //!   /legacy/KEY        inserts, looks up and deletes through fastly_object_store
-//! A refusal gives a status and the SDK's words.
+//! As a command it takes the path as its argument. A refusal gives a status and the SDK's words.
 
 use fastly::handle::{BodyHandle, RequestHandle};
 use fastly::http::{Method, StatusCode};
@@ -67,7 +67,7 @@ fn refusal(err: KVStoreError) -> Response {
 
 #[fastly::main]
 fn main(req: Request) -> Result<Response, Error> {
-    let path = req.get_path().to_owned();
+    let path = std::env::args().nth(1).unwrap_or_else(|| req.get_path().to_owned());
     let (way, key) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
     let name = req.get_query_parameter("store").unwrap_or("shop").to_owned();
     let answer = match KVStore::open(&name) {
