@@ -6,8 +6,9 @@
 // sees all of an update or nothing of it, and updates do not disturb readers.
 //
 // Contents come from a map, from a JSON file that is read again when it has changed (see File and
-// Store.Refresh), or from a driver that calls Replace when it learns of a change. A Set holds stores by
-// name.
+// Store.Refresh), or from a driver that follows stores kept elsewhere: configstore/bolt in a file,
+// configstore/nats in a cluster. A driver's Admin changes what is kept, and its Follow brings a Mirror, and so
+// the stores of a Set, to it within milliseconds. A Set holds stores by name.
 package configstore
 
 import (
