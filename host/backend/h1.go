@@ -76,7 +76,7 @@ func (r *h1Input) Read(p []byte) (int, error) {
 }
 
 func newH1Client(nc net.Conn, raw *rawConn, maxHead int64) *h1Client {
-	c := &h1Client{nc: nc, raw: raw, maxHead: maxHead}
+	c := &h1Client{nc: nc, raw: raw, in: h1Input{left: -1}, maxHead: maxHead}
 	c.in.Conn = nc
 	c.br = bufio.NewReader(&c.in)
 	c.bw = bufio.NewWriter(nc)
