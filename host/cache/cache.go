@@ -34,6 +34,8 @@ type Cache struct {
 	named map[string]*Space
 	list  atomic.Pointer[[]*Space] // for eviction, which must not wait for mu
 	ended bool
+
+	reapers sync.WaitGroup // goroutines that free what large purges dropped
 }
 
 // New makes an empty cache.
@@ -115,7 +117,7 @@ func (c *Cache) Spaces() []*Space {
 // Bytes gives the memory in use by all spaces.
 func (c *Cache) Bytes() int64 { return c.bytes.Load() }
 
-// Close closes all spaces.
+// Close closes all spaces. It is called when nothing else is any more.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	c.ended = true
@@ -123,6 +125,7 @@ func (c *Cache) Close() error {
 	for _, sp := range c.Spaces() {
 		sp.Close()
 	}
+	c.reapers.Wait()
 	return nil
 }
 

@@ -89,19 +89,19 @@ func (o *object) state(now int64) State {
 // take its body away. Its methods may be called at the same time. There is nothing to close.
 type Entry struct {
 	o      *object
-	now    func() int64
+	c      *Cache
 	length int64 // -1: not known when it was looked up
 	state  State
 }
 
-func newEntry(o *object, now func() int64, st State) *Entry {
+func newEntry(o *object, c *Cache, st State) *Entry {
 	e := new(Entry)
-	e.set(o, now, st)
+	e.set(o, c, st)
 	return e
 }
 
-func (e *Entry) set(o *object, now func() int64, st State) {
-	e.o, e.now, e.state = o, now, st
+func (e *Entry) set(o *object, c *Cache, st State) {
+	e.o, e.c, e.state = o, c, st
 	e.length = o.body.length()
 }
 
@@ -112,7 +112,7 @@ func (e *Entry) State() State { return e.state }
 func (e *Entry) Length() (n int64, known bool) { return max(e.length, 0), e.length >= 0 }
 
 // Age is the object's age now: its age when it was inserted and the time since.
-func (e *Entry) Age() time.Duration { return time.Duration(e.o.age(e.now())) }
+func (e *Entry) Age() time.Duration { return time.Duration(e.o.age(e.c.now())) }
 
 // MaxAge is the age up to which the object is fresh.
 func (e *Entry) MaxAge() time.Duration { return time.Duration(e.o.maxAge) }

@@ -121,7 +121,7 @@ func (p *policy) victim(limit int64) *object {
 		if p.small.n > 0 && (p.small.bytes > limit/10 || p.main.n == 0) {
 			o := p.small.last
 			p.small.remove(o)
-			if o.freq.Load() > 1 && turn < maxTurns {
+			if o.freq.Load() > 0 && turn < maxTurns {
 				o.freq.Store(0)
 				p.main.push(o, inMain)
 				continue

@@ -3,7 +3,8 @@ package cache
 // PurgeKey purges the objects that carry the surrogate key, and reports how many that were. A hard purge drops them. After
 // a soft one they are stale, but as usable as their age and StaleWhileRevalidate allow, so that the next
 // transaction gets the obligation to bring a newer one. Obligations that are pending stay, and
-// open readers are undisturbed. Objects that are inserted later are not hit, even if their transaction is older.
+// open readers are undisturbed. Objects that are inserted later are not hit, even if their transaction is older. When many are
+// dropped, their memory may be free only some time after PurgeKey has returned.
 func (sp *Space) PurgeKey(key string, soft bool) int {
 	n := 0
 	if soft {
@@ -22,14 +23,29 @@ func (sp *Space) PurgeKey(key string, soft bool) int {
 				n++
 			}
 		}
+		sp.reap(hit)
+	}
+	sp.counts.purged.Add(uint64(n))
+	return n
+}
+
+// reapAtOnce is how many objects a purge takes out of the index before it returns; what more there are, a goroutine does.
+const reapAtOnce = 10_000
+
+// reap takes objects out of the index that are marked as gone.
+func (sp *Space) reap(hit []member) {
+	work := func() {
 		for _, m := range hit {
 			if m.o != nil {
 				sp.remove(m.o)
 			}
 		}
 	}
-	sp.counts.purged.Add(uint64(n))
-	return n
+	if len(hit) <= reapAtOnce {
+		work()
+		return
+	}
+	sp.c.reapers.Go(work)
 }
 
 // CountKey reports how many objects a purge of the surrogate key would hit.
@@ -80,22 +96,27 @@ func (sp *Space) Count(key []byte, soft bool) int {
 
 // PurgeAll purges everything, as PurgeKey does the objects of a surrogate key. It raises Generation.
 func (sp *Space) PurgeAll(soft bool) int {
+	sp.purges.Add(1)
+	var hit []member
 	n := 0
 	for i := range sp.shard {
 		s := &sp.shard[i]
-		var recs []*record
-		s.mu.Lock()
+		s.mu.RLock()
 		s.records(func(rec *record) {
-			if rec.obj != nil {
-				recs = append(recs, rec)
+			switch o := rec.obj; {
+			case o == nil || o.gone.Load():
+			case soft:
+				if !o.soft.Swap(true) {
+					n++
+				}
+			case !o.gone.Swap(true):
+				n++
+				hit = append(hit, member{o: o})
 			}
 		})
-		for _, rec := range recs {
-			n += sp.purge(s, rec, soft)
-		}
-		s.mu.Unlock()
+		s.mu.RUnlock()
 	}
-	sp.purges.Add(1)
+	sp.reap(hit)
 	sp.counts.purged.Add(uint64(n))
 	return n
 }

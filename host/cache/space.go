@@ -72,7 +72,7 @@ func (sp *Space) Lookup(key []byte, h Header) *Entry {
 		return nil
 	}
 	sp.hit(o)
-	return newEntry(o, sp.c.now, st)
+	return newEntry(o, sp.c, st)
 }
 
 func (sp *Space) hit(o *object) {
@@ -290,7 +290,7 @@ func (sp *Space) publish(s *shard, sl *slot, h Header, o *object, names, keys []
 // retire does what is left to do for an object that was taken out of its record. The caller holds the shard's lock.
 func (sp *Space) retire(o *object) {
 	o.gone.Store(true)
-	sp.tags.unbind(sp.c.seed, o)
+	sp.tags.unbind(o)
 	sp.policy.remove(o)
 	sp.counts.objects.Add(-1)
 	sp.charge(-o.overhead())

@@ -18,6 +18,7 @@ type tagShard struct {
 
 // tag is a surrogate key. It is guarded by its shard's lock.
 type tag struct {
+	home    *tagShard
 	name    string
 	members []member
 }
@@ -50,7 +51,7 @@ func (ts *tags) bind(seed maphash.Seed, o *object, names []string) {
 		s.mu.Lock()
 		t := s.byName[name]
 		if t == nil {
-			t = &tag{name: name}
+			t = &tag{home: s, name: name}
 			if s.byName == nil {
 				s.byName = make(map[string]*tag)
 			}
@@ -63,12 +64,12 @@ func (ts *tags) bind(seed maphash.Seed, o *object, names []string) {
 }
 
 // unbind takes an object out of the lists.
-func (ts *tags) unbind(seed maphash.Seed, o *object) {
+func (ts *tags) unbind(o *object) {
 	for i := range o.tags {
 		ref := &o.tags[i]
-		s := ts.shard(seed, ref.tag.name)
-		s.mu.Lock()
 		t := ref.tag
+		s := t.home
+		s.mu.Lock()
 		if n := len(t.members) - 1; ref.at <= n && t.members[ref.at] == (member{o, i}) {
 			last := t.members[n]
 			t.members[ref.at] = last

@@ -78,7 +78,7 @@ func (sp *Space) Begin(key []byte, h Header) (*Transaction, error) {
 
 func (t *Transaction) find(o *object, st State) {
 	t.state = st
-	t.entry.set(o, t.sp.c.now, st&^MustInsertOrUpdate)
+	t.entry.set(o, t.sp.c, st&^MustInsertOrUpdate)
 }
 
 // settle makes the transaction ready.
@@ -274,7 +274,7 @@ func (t *Transaction) Past() *Entry {
 	case t.entry.o != nil:
 		return &t.entry
 	case t.past != nil:
-		return newEntry(t.past, t.sp.c.now, Stale)
+		return newEntry(t.past, t.sp.c, Stale)
 	}
 	return nil
 }
@@ -333,7 +333,7 @@ func (t *Transaction) insert(o WriteOptions, back bool) (*Writer, *Entry, error)
 	if !back {
 		return w, nil, nil
 	}
-	return w, newEntry(obj, sp.c.now, obj.state(obj.born)), nil
+	return w, newEntry(obj, sp.c, obj.state(obj.born)), nil
 }
 
 // fulfil ends the obligation by what act does under the shard's lock. Those who wait look again; with alone, each goes
