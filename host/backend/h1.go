@@ -76,8 +76,8 @@ func (r *h1Input) Read(p []byte) (int, error) {
 }
 
 func newH1Client(nc net.Conn, raw *rawConn, maxHead int64) *h1Client {
-	c := &h1Client{nc: nc, raw: raw, in: h1Input{left: -1}, maxHead: maxHead}
-	c.in.Conn = nc
+	c := &h1Client{nc: nc, raw: raw, maxHead: maxHead}
+	c.in = h1Input{Conn: nc, left: -1}
 	c.br = bufio.NewReader(&c.in)
 	c.bw = bufio.NewWriter(nc)
 	return c

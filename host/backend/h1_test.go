@@ -75,3 +75,23 @@ func TestARequestWithABodyLeavesTheConnectionForMore(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A server that has asked for a certificate sends its session tickets late: they may come before the first request is sent.
+func TestAConnectionWithSessionTicketsIsFresh(t *testing.T) {
+	noLeak(t)
+	b := open(t, tlsOrigin(t, newAuthority(t, "ca"), false, &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequestClientCert}, func(w http.ResponseWriter, r *http.Request) {}))
+	c, err := b.pool.make(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.cc.Close()
+	eventually(t, "tickets have come", func() bool {
+		pending, err := peek(c.raw.Conn)
+		return pending && err == nil
+	})
+	for range 3 {
+		if err := c.cc.Reserve(); err != nil {
+			t.Error(err)
+		}
+	}
+}
