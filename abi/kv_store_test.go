@@ -353,6 +353,19 @@ func TestKVArgumentsAreChecked(t *testing.T) {
 	binary.LittleEndian.PutUint32(g.mem[end:], uint32(kvstore.Add))
 	g.want(OK, "kv_store.insert", store, key, n, g.newBody(), 0, end, outHandle)
 	g.want(Inval, "kv_store.insert", store, key, n, g.newBody(), kvInsertTTL, end, outHandle)
+	end = guestMemory - 16
+	copy(g.mem[end:], []byte{0, 0, 0, 0, 0, 0, 0, 0})
+	binary.LittleEndian.PutUint32(g.mem[end+8:], textMetadata)
+	binary.LittleEndian.PutUint32(g.mem[end+12:], 1)
+	g.want(OK, "kv_store.insert", store, key, n, g.newBody(), kvInsertMetadata, end, outHandle)
+	unread := &slowBody{closed: make(chan struct{})}
+	network, _ := g.sandbox.addBody(NewBody(NewSource(unread, -1, nil)))
+	g.want(Inval, "kv_store.insert", store, key, n, network, 1<<6, 0, outHandle)
+	select {
+	case <-unread.closed:
+	default:
+		t.Error("the body of an insert that was refused is still open")
+	}
 	g.want(BadAlign, "kv_store.insert", store, key, n, g.newBody(), 0, config+2, outHandle)
 	g.want(BadAlign, "kv_store.insert", store, key, n, g.newBody(), kvInsertIfGeneration, config+4, outHandle)
 	g.want(BadF, "kv_store.insert", store, key, n, 9999, 0, 0, outHandle)
