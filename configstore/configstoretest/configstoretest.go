@@ -237,22 +237,12 @@ func follow(t *testing.T, d Driver) {
 	}
 	held, err := set.Open("before")
 	must(t, err)
-	for _, step := range []struct {
-		name  string
-		do    error
-		store string
-		want  map[string]string
-	}{
-		{"a new store", a.Create(ctx, "s"), "s", map[string]string{}},
-	} {
-		must(t, step.do)
-		eventually(t, step.name, func() bool { return holds(set, step.store, step.want) })
-	}
 	step := func(name, store string, want map[string]string, err error) {
 		t.Helper()
 		must(t, err)
 		eventually(t, name, func() bool { return holds(set, store, want) })
 	}
+	step("a new store", "s", map[string]string{}, a.Create(ctx, "s"))
 	step("a new entry", "s", map[string]string{"": "1"}, a.Put(ctx, "s", "", "1"))
 	step("another value", "s", map[string]string{"": ""}, a.Put(ctx, "s", "", ""))
 	step("a second entry", "s", map[string]string{"": "", "b": "2"}, a.Put(ctx, "s", "b", "2"))
