@@ -161,13 +161,25 @@ func testSwapRace(t *testing.T, s *suite) {
 }
 
 func testAppendRace(t *testing.T, s *suite) {
+	for _, scale := range []int{20, 800} {
+		each := min(max(s.Writes/(writers*8), 4), int(s.MaxValue/int64(writers*(50*scale+20))))
+		if each < 2 {
+			continue
+		}
+		t.Run(fmt.Sprintf("parts of up to %d bytes", 50*scale), func(t *testing.T) { testAppends(t, s, each, scale) })
+	}
+}
+
+// padding is that of part n.
+func padding(n, scale int) string { return strings.Repeat("x", n*7%50*scale) }
+
+// testAppends lets every writer append, or prepend, its parts in order.
+func testAppends(t *testing.T, s *suite, each, scale int) {
 	st := s.store(t)
 	c := ctx(t)
-	const largest = 1100 // bytes of a part
-	each := min(max(s.Writes/(writers*8), 4), int(s.MaxValue/(writers*largest)))
 	together(t, writers, func(i int) error {
 		for n := range each {
-			part := fmt.Sprintf("<%02d:%04d:%s>", i, n, strings.Repeat("x", n%50*20))
+			part := fmt.Sprintf("<%02d:%04d:%s>", i, n, padding(n, scale))
 			mode := kvstore.Append
 			if i%4 == 0 {
 				mode = kvstore.Prepend
@@ -200,7 +212,7 @@ func testAppendRace(t *testing.T, s *suite) {
 			t.Errorf("writer %s: part %d comes after %d", writer, n, next[writer]-1)
 		}
 		next[writer] = n + 1
-		if pad := part[9:]; pad != strings.Repeat("x", n%50*20) {
+		if pad := part[9:]; pad != padding(n, scale) {
 			t.Errorf("writer %s: part %d has %d bytes of padding", writer, n, len(pad))
 		}
 	}
