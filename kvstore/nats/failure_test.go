@@ -231,9 +231,9 @@ func TestCallsEndWhileTheServerIsAway(t *testing.T) {
 // relay stands between client and server, and can swallow what the server says.
 type relay struct {
 	net.Listener
-	deaf atomic.Bool
 	mu   sync.Mutex
 	open []net.Conn
+	deaf *atomic.Bool // of the connections that are open
 }
 
 func startRelay(t *testing.T, to string) *relay {
@@ -242,7 +242,7 @@ func startRelay(t *testing.T, to string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{Listener: l}
+	r := &relay{Listener: l, deaf: new(atomic.Bool)}
 	t.Cleanup(func() { _ = l.Close(); r.cut() })
 	go func() {
 		for {
@@ -257,6 +257,7 @@ func startRelay(t *testing.T, to string) *relay {
 			}
 			r.mu.Lock()
 			r.open = append(r.open, down, up)
+			deaf := r.deaf
 			r.mu.Unlock()
 			go func() { _, _ = io.Copy(up, down); _ = up.Close() }()
 			go func() {
@@ -266,7 +267,7 @@ func startRelay(t *testing.T, to string) *relay {
 					if err != nil {
 						break
 					}
-					if !r.deaf.Load() {
+					if !deaf.Load() {
 						_, _ = down.Write(b[:n])
 					}
 				}
@@ -283,7 +284,14 @@ func (r *relay) cut() {
 	for _, c := range r.open {
 		_ = c.Close()
 	}
-	r.open = nil
+	r.open, r.deaf = nil, new(atomic.Bool)
+}
+
+// deafen swallows what the server says from now on, to those who are connected.
+func (r *relay) deafen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deaf.Store(true)
 }
 
 // TestLostAnswers: a write that the server did, and whose acknowledgement is lost, is found to be done once the server can be heard again;
@@ -311,7 +319,8 @@ func TestLostAnswers(t *testing.T) {
 			insert(t, st, key, []byte("old"), kvstore.InsertOptions{})
 		}
 		// The answers are lost from when the value is read: then nothing is left but to write it.
-		value := readerFunc(func() { r.deaf.Store(true) })
+		deaf := make(chan struct{})
+		value := readerFunc(func() { r.deafen(); close(deaf) })
 		var wrote uint64
 		done := make(chan error)
 		go func() {
@@ -319,14 +328,14 @@ func TestLostAnswers(t *testing.T) {
 			wrote = g
 			done <- err
 		}()
-		if o.Mode == kvstore.Overwrite {
+		<-deaf
+		if o.Mode == kvstore.Overwrite { // an append looks at the value first
 			eventually(t, "the write is done", func() bool {
 				b, err := lookup(other, key)
 				return err == nil && string(b) == "new"
 			})
 		}
 		r.cut()
-		r.deaf.Store(false)
 		if err := <-done; err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}
@@ -344,7 +353,7 @@ func TestLostAnswers(t *testing.T) {
 	}
 
 	// Now the key is written by another before the server can be heard.
-	value := readerFunc(func() { r.deaf.Store(true) })
+	value := readerFunc(r.deafen)
 	done := make(chan error)
 	go func() {
 		_, err := st.Insert(t.Context(), "k", io.MultiReader(strings.NewReader("1"), value), kvstore.InsertOptions{HasIfGeneration: true, IfGeneration: g})
@@ -356,7 +365,6 @@ func TestLostAnswers(t *testing.T) {
 	})
 	insert(t, other, "k", []byte("2"), kvstore.InsertOptions{})
 	r.cut()
-	r.deaf.Store(false)
 	if err := <-done; !errors.Is(err, kvstore.ErrUnknown) {
 		t.Errorf("written again since: %v", err)
 	}
@@ -364,12 +372,11 @@ func TestLostAnswers(t *testing.T) {
 	// And now it is not heard in time.
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	value = readerFunc(func() { r.deaf.Store(true) })
+	value = readerFunc(r.deafen)
 	_, err = st.Insert(ctx, "k", io.MultiReader(strings.NewReader("3"), value), kvstore.InsertOptions{})
 	if !errors.Is(err, kvstore.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("not heard in time: %v", err)
 	}
-	r.deaf.Store(false)
 }
 
 // readerFunc is an empty value that calls a function when it is read.

@@ -174,7 +174,7 @@ func New(ctx context.Context, o Options) (*Stores, error) {
 		s.cut()
 		s.link, s.cut = context.WithCancel(s.life)
 	}
-	timeout := o.Timeout
+	timeout := min(o.Timeout, longest)
 	if d, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, max(time.Until(d), time.Millisecond))
 	}

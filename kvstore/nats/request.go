@@ -70,8 +70,10 @@ func (e *apiError) known() bool {
 	return e.Code == codeStorageFull || e.Code == codeStoreFailed
 }
 
-// pause is how long to wait before the next attempt.
-const pause = 50 * time.Millisecond
+const (
+	pause   = 50 * time.Millisecond // before the next attempt
+	longest = 2 * time.Second       // for one attempt
+)
 
 // outcome says how an attempt ended.
 type outcome int
@@ -106,7 +108,7 @@ func (s *Stores) attempts(ctx context.Context, f func(ctx context.Context) (outc
 	defer cancel()
 	for {
 		// An answer that is lost does not come any more: ask again before all time is over, or once the connection is lost.
-		one, cancelOne := context.WithTimeout(within, max(s.o.Timeout/3, 50*time.Millisecond))
+		one, cancelOne := context.WithTimeout(within, min(max(s.o.Timeout/3, 50*time.Millisecond), longest))
 		stop := context.AfterFunc(s.connection(), cancelOne)
 		how, err := f(one)
 		stop()
