@@ -117,7 +117,7 @@ func BenchmarkInsert(b *testing.B) {
 // TestManySmallObjects reports what an object costs in memory and a lookup in time, and how long purges take, with
 // CACHE_TEST_OBJECTS objects of 100 bytes; without it only whether all of this works, with a few.
 func TestManySmallObjects(t *testing.T) {
-	n := 20_000
+	n := 12_000
 	if s := os.Getenv("CACHE_TEST_OBJECTS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {

@@ -33,7 +33,7 @@ func (o *modelObject) state(now int64) State {
 	if age < o.maxAge+o.swr {
 		st |= Found | Usable
 	}
-	if age < o.maxAge+o.sie {
+	if o.sie > 0 && age < o.maxAge+o.sie {
 		st |= Found | UsableIfError
 	}
 	if st == Stale {

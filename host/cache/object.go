@@ -76,7 +76,7 @@ func (o *object) state(now int64) State {
 	if age < o.maxAge+o.whileRevalid {
 		st |= Found | Usable
 	}
-	if age < o.maxAge+o.ifError {
+	if o.ifError > 0 && age < o.maxAge+o.ifError {
 		st |= Found | UsableIfError
 	}
 	if st == Stale {
