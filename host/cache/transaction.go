@@ -38,6 +38,7 @@ type Transaction struct {
 	past  *object // stale and not usable; what an update renews if entry has nothing
 	state State
 	pass  bool // an obligation that nobody waits for
+	turn  bool // it is to bring an object whatever it finds; see InTurn
 
 	apart  bool // it was a hit from the beginning, so no flight knows it; set before anybody else can see it
 	waited bool // it has been counted as one that had to wait
@@ -96,8 +97,11 @@ func (t *Transaction) settle() {
 func (sp *Space) place(t *Transaction) {
 	sl := t.s.slot(t.hash, []byte(t.key))
 	o, st, past, pastState := sl.find(t.h, sp.c.now())
+	if t.turn && o != nil && o.body == nil {
+		o, st = nil, 0
+	}
 	switch {
-	case o != nil && st == Found|Usable:
+	case o != nil && st == Found|Usable && !t.turn:
 		t.find(o, st)
 		t.settle()
 		return
@@ -112,7 +116,7 @@ func (sp *Space) place(t *Transaction) {
 	}
 	rec := sl.target(t.h)
 	f := rec.flight
-	if o != nil {
+	if o != nil && (f == nil || !t.turn) {
 		t.find(o, st)
 		if f == nil {
 			sp.oblige(t, rec)
@@ -475,7 +479,7 @@ func (t *Transaction) ChooseStale() error {
 		now := sp.c.now()
 		for x := f.first; x != nil; {
 			next := x.after
-			if o, _, past, st := sl.find(x.h, now); o == nil && past != nil && st&UsableIfError != 0 {
+			if o, _, past, st := sl.find(x.h, now); o == nil && !x.turn && past != nil && st&UsableIfError != 0 {
 				sp.unqueue(f, x)
 				x.find(past, st|Usable)
 				x.settle()
