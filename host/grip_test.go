@@ -201,34 +201,38 @@ func publisher(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func TestWithoutAGRIPProxyTheClientIsToldSo(t *testing.T) {
+	origin := originOf(httptest.NewServer(http.HandlerFunc(publisher)).Listener)
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		service := load(t, h, "rust/handoff", ServiceConfig{Backends: []backend.Config{origin}})
+		if a := get(t, "http://"+listen(t, service, nil)+"/fanout/plain"); a.StatusCode != 500 {
+			t.Errorf("%d %q", a.StatusCode, a.body)
+		}
+		h.logged(t, "--local-pushpin-proxy-port")
+	})
+}
+
 func TestClientsAreHandedToAGRIPProxy(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(publisher))
 	defer origin.Close()
-	for _, alone := range []bool{false, true} {
-		t.Run(fmt.Sprint("the backend is the proxy ", alone), func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, h *testHost) {
-				calm(t)
-				proxy := &gripProxy{routes: map[string]string{"origin": origin.URL}, channels: make(map[string]map[chan string]bool)}
-				server := httptest.NewServer(proxy)
-				defer server.Close()
-				at := originOf(server.Listener)
-				at.FirstByteTimeout, at.BetweenBytesTimeout = 50*time.Millisecond, 50*time.Millisecond // nothing waits for these
-				addr := netip.MustParseAddrPort(origin.Listener.Addr().String())
-				cfg := ServiceConfig{Backends: []backend.Config{{Name: "origin", Host: addr.Addr().String(), Port: addr.Port()}}, GRIPProxy: &at}
-				if alone {
-					cfg = ServiceConfig{Backends: []backend.Config{at}}
-				}
-				service := load(t, h, "rust/handoff", cfg)
-				for name, front := range fronts(t, service) {
-					t.Run(name, func(t *testing.T) { gripThrough(t, proxy, front.url+"/fanout", front.client) })
-				}
-				if s := service.Tunnels(); s.Opened != 16 || s.Switched != 4 || s.Failed != 0 {
-					t.Errorf("counted %+v", s)
-				}
-				eventually(t, "nothing is open", func() bool { return service.Tunnels().Open == 0 })
-			})
-		})
-	}
+	eachEngine(t, func(t *testing.T, h *testHost) {
+		calm(t)
+		proxy := &gripProxy{routes: map[string]string{"origin": origin.URL}, channels: make(map[string]map[chan string]bool)}
+		server := httptest.NewServer(proxy)
+		defer server.Close()
+		at := originOf(server.Listener)
+		at.FirstByteTimeout, at.BetweenBytesTimeout = 50*time.Millisecond, 50*time.Millisecond // nothing waits for these
+		addr := netip.MustParseAddrPort(origin.Listener.Addr().String())
+		cfg := ServiceConfig{Backends: []backend.Config{{Name: "origin", Host: addr.Addr().String(), Port: addr.Port()}}, GRIPProxy: &at}
+		service := load(t, h, "rust/handoff", cfg)
+		for name, front := range fronts(t, service) {
+			t.Run(name, func(t *testing.T) { gripThrough(t, proxy, front.url+"/fanout", front.client) })
+		}
+		if s := service.Tunnels(); s.Opened != 16 || s.Switched != 4 || s.Failed != 0 {
+			t.Errorf("counted %+v", s)
+		}
+		eventually(t, "nothing is open", func() bool { return service.Tunnels().Open == 0 })
+	})
 }
 
 func gripThrough(t *testing.T, proxy *gripProxy, url string, client *http.Client) {

@@ -62,10 +62,12 @@ func (x *exchange) serveHandOff(h *abi.HandOff) {
 	s.env.Chain.Mark(&h.Header, &x.client.Passed)
 	to := h.Backend
 	if h.GRIP {
-		h.Header.Set(routeField, h.Name)
-		if s.grip != nil {
-			to = s.grip
+		if s.grip == nil {
+			x.failHandOff(h, http.StatusInternalServerError, errNoGRIPProxy)
+			return
 		}
+		h.Header.Set(routeField, h.Name)
+		to = s.grip
 	}
 	if x.upgrades(h) {
 		x.upgrade(ctx, h, to, last)
@@ -73,6 +75,9 @@ func (x *exchange) serveHandOff(h *abi.HandOff) {
 		x.forward(ctx, h, to)
 	}
 }
+
+// errNoGRIPProxy is a hand-off that cannot be: sent to the backend itself, the client would get the proxy's instructions.
+var errNoGRIPProxy = errors.New("there is no GRIP proxy: --local-pushpin-proxy-port names one, as does ServiceConfig.GRIPProxy")
 
 // failHandOff answers a client that could not be handed off, and says why in the log.
 func (x *exchange) failHandOff(h *abi.HandOff, status int, err error) {

@@ -68,7 +68,7 @@ type ServiceConfig struct {
 	// BackendOptions are the host's own settings of all of them.
 	BackendOptions backend.Options
 	// GRIPProxy is the GRIP proxy, such as Pushpin, that requests are handed to which the program sends by way of one;
-	// the field pushpin-route tells it the backend's name. nil: the named backend itself is such a proxy.
+	// the field pushpin-route tells it the backend's name. nil: such a request is answered with 500.
 	GRIPProxy *backend.Config
 	// NoWebSockets lets the program not hand WebSockets to backends.
 	NoWebSockets bool
@@ -104,7 +104,7 @@ type Service struct {
 	dynamic  *backend.Registry // nil when refused
 	environ  []string          // of guests, without the trace id
 	tunnels  *tunnels          // clients handed off
-	grip     *backend.Backend  // nil: the named backends are GRIP proxies
+	grip     *backend.Backend  // nil: there is no GRIP proxy
 	gate     *gate
 	log      *zap.Logger
 	requests atomic.Uint64
