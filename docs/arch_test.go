@@ -52,6 +52,8 @@ var rules = []rule{
 		because: "reading and rewriting modules is below every engine"},
 	{from: "host/cache", to: "...",
 		because: "a cache keeps bytes for anybody: what HTTP or guests make of them is decided above it"},
+	{from: "host/cache/httpcache", to: "...", unless: "host/httpfield",
+		because: "the rules of HTTP caching are about messages alone, wherever these are kept"},
 	{from: "kvstore/...", to: "...", unless: "kvstore/...",
 		because: "a store is usable on its own, by programs that run no guest"},
 	{from: "configstore/...", to: "...", unless: "configstore/...",
