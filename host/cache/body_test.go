@@ -412,3 +412,28 @@ func TestSmallBodiesWasteLittle(t *testing.T) {
 		}
 	}
 }
+
+func TestAbandonEndsAWriteThatWaitsForReaders(t *testing.T) {
+	sp, _ := open(t, Options{MaxObject: 1 << 20})
+	w, err := sp.Insert([]byte("k"), nil, long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sp.Lookup([]byte("k"), nil).Open(Whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ended := make(chan error)
+	go func() {
+		_, err := w.Write(make([]byte, 8<<20))
+		ended <- err
+	}()
+	for w.Ready(nil) { // until it waits
+		time.Sleep(time.Millisecond)
+	}
+	w.Abandon()
+	if err := <-ended; !errors.Is(err, ErrAbandoned) {
+		t.Errorf("got %v", err)
+	}
+}
