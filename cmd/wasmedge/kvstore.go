@@ -199,7 +199,9 @@ func describeValue(key string, v kvstore.Value) kvDescription {
 		d.Metadata = &s
 	}
 	if !v.Expires.IsZero() {
-		d.Expires = &v.Expires
+		// To the second, which is what the platform counts a key's life in.
+		at := v.Expires.Round(time.Second).UTC()
+		d.Expires = &at
 	}
 	return d
 }
