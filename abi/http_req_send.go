@@ -13,7 +13,7 @@ var httpReqSendCalls = calls{
 	"send":                      {fn: reqSend},
 	"register_dynamic_backend":  {fn: registerDynamicBackend},
 	"send_v2":                   {fn: reqSendV2},
-	"send_v3":                   {fn: reqSendV2},
+	"send_v3":                   {fn: reqSendV3},
 	"send_async":                {fn: reqSendAsync},
 	"send_async_v2":             {fn: reqSendAsyncV2},
 	"send_async_streaming":      {fn: reqSendAsyncStreaming},
@@ -35,11 +35,16 @@ func reqSend(s *Sandbox, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	return s.send(m, a, errorDetail{}, o)
+	return s.send(m, a, errorDetail{}, o, true)
 }
 
-// reqSendV2 is send_v2 and send_v3(request, body, backend, backend_len, out error_detail, out response, out body).
-func reqSendV2(s *Sandbox, m engine.Memory, a args) Status {
+// reqSendV2 is send_v2(request, body, backend, backend_len, out error_detail, out response, out body).
+func reqSendV2(s *Sandbox, m engine.Memory, a args) Status { return s.sendDetailed(m, a, true) }
+
+// reqSendV3 is send_v3: send_v2 for guests that do their own caching.
+func reqSendV3(s *Sandbox, m engine.Memory, a args) Status { return s.sendDetailed(m, a, false) }
+
+func (s *Sandbox) sendDetailed(m engine.Memory, a args, cached bool) Status {
 	d, st := s.detailOut(m, a.u32(4))
 	if st != OK {
 		return st
@@ -48,10 +53,11 @@ func reqSendV2(s *Sandbox, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	return s.send(m, a, d, o)
+	return s.send(m, a, d, o, cached)
 }
 
-func (s *Sandbox) send(m engine.Memory, a args, d errorDetail, o responseHandles) Status {
+// send sends a request and waits; cached says that the service's cache may answer.
+func (s *Sandbox) send(m engine.Memory, a args, d errorDetail, o responseHandles, cached bool) Status {
 	to, r, b, st := s.prepare(m, a, false)
 	if st != OK {
 		if st == Inval {
@@ -59,16 +65,16 @@ func (s *Sandbox) send(m engine.Memory, a args, d errorDetail, o responseHandles
 		}
 		return st
 	}
-	return s.deliver(s.sendNow(to, r, b), d, o)
+	return s.deliver(s.sendNow(s.route(r, cached), to, r, b), d, o)
 }
 
 // begin starts the exchange that the first four arguments of a send call name.
-func (s *Sandbox) begin(m engine.Memory, a args, streaming bool) (*pendingRequest, Status) {
+func (s *Sandbox) begin(m engine.Memory, a args, streaming, cached bool) (*pendingRequest, Status) {
 	to, r, b, st := s.prepare(m, a, streaming)
 	if st != OK {
 		return nil, st
 	}
-	return s.startRequest(to, r, b), OK
+	return s.startRequest(s.route(r, cached), to, r, b), OK
 }
 
 // prepare takes what the first four arguments of a send call name.
@@ -103,29 +109,30 @@ func (s *Sandbox) await(p *pendingRequest) bool {
 
 // reqSendAsync is send_async(request, body, backend, backend_len, out pending).
 func reqSendAsync(s *Sandbox, m engine.Memory, a args) Status {
-	return s.sendAsync(m, a, false, a.u32(4))
+	return s.sendAsync(m, a, false, true, a.u32(4))
 }
 
-// reqSendAsyncV2 is send_async_v2(request, body, backend, backend_len, streaming, out pending).
+// reqSendAsyncV2 is send_async_v2(request, body, backend, backend_len, streaming, out pending), for guests that do their
+// own caching.
 func reqSendAsyncV2(s *Sandbox, m engine.Memory, a args) Status {
 	if a.u32(4) > 1 {
 		return Inval
 	}
-	return s.sendAsync(m, a, a.u32(4) == 1, a.u32(5))
+	return s.sendAsync(m, a, a.u32(4) == 1, false, a.u32(5))
 }
 
 // reqSendAsyncStreaming is send_async_streaming(request, body, backend, backend_len, out pending): the body's handle
 // becomes the write end of the stream.
 func reqSendAsyncStreaming(s *Sandbox, m engine.Memory, a args) Status {
-	return s.sendAsync(m, a, true, a.u32(4))
+	return s.sendAsync(m, a, true, true, a.u32(4))
 }
 
-func (s *Sandbox) sendAsync(m engine.Memory, a args, streaming bool, ptr uint32) Status {
+func (s *Sandbox) sendAsync(m engine.Memory, a args, streaming, cached bool, ptr uint32) Status {
 	out, st := u32Out(m, ptr)
 	if st != OK {
 		return st
 	}
-	p, st := s.begin(m, a, streaming)
+	p, st := s.begin(m, a, streaming, cached)
 	if st != OK {
 		return st
 	}

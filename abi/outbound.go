@@ -175,14 +175,14 @@ func outbound(r *Request, b *Body) *backend.Request {
 }
 
 // startRequest sends in the background. The exchange outlives the guest if its response was handed on.
-func (s *Sandbox) startRequest(to *backend.Backend, r *Request, b *Body) *pendingRequest {
+func (s *Sandbox) startRequest(way route, to *backend.Backend, r *Request, b *Body) *pendingRequest {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &pendingRequest{cancel: cancel, done: make(chan struct{})}
 	s.mark(r)
 	req := outbound(r, b)
 	wake := s.wakeFn
 	go func() {
-		p.resp, p.err = to.Send(ctx, req)
+		p.resp, p.err = way.send(ctx, to, req)
 		p.place = arrivals.Add(1)
 		close(p.done)
 		wake()
@@ -192,13 +192,13 @@ func (s *Sandbox) startRequest(to *backend.Backend, r *Request, b *Body) *pendin
 
 // sendNow sends on the guest's own goroutine and waits for the head. Nothing but the exchange's end refers to the sandbox
 // afterwards.
-func (s *Sandbox) sendNow(to *backend.Backend, r *Request, b *Body) *pendingRequest {
+func (s *Sandbox) sendNow(way route, to *backend.Backend, r *Request, b *Body) *pendingRequest {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &pendingRequest{cancel: cancel}
 	s.mark(r)
 	life := s.ctx()
 	stop := afterFunc(life, func() { cancel(context.Cause(life)) })
-	p.resp, p.err = to.Send(ctx, outbound(r, b))
+	p.resp, p.err = way.send(ctx, to, outbound(r, b))
 	stop()
 	if p.err != nil {
 		cancel(nil)

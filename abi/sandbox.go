@@ -45,6 +45,8 @@ type Environment struct {
 	Dynamic *backend.Registry
 	// Shields are the sites that fastly_shielding knows, by name.
 	Shields map[string]Shield
+	// ReadThrough sends requests to backends by way of the service's cache; nil sends them straight.
+	ReadThrough ReadThrough
 	// Chain marks what guests send to backends; nil marks nothing.
 	Chain *backend.Chain
 	// MaxExchanges bounds the requests that one sandbox may send to backends; 0 means 1000.

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/edgewasm/wasmedge/abi"
+	objects "github.com/edgewasm/wasmedge/host/cache"
 	"github.com/edgewasm/wasmedge/host/device"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/engine/wasmtime"
@@ -38,6 +39,8 @@ type Options struct {
 	CacheDir string
 	// NoCache compiles modules anew at each start.
 	NoCache bool
+	// CacheBytes bounds the memory of what programs cache, those of all services together; 0 means 256 MiB.
+	CacheBytes int64
 	// Progress is told about compilations.
 	Progress func(modcache.Progress)
 	// Log takes what operators should know; nil drops it.
@@ -54,6 +57,7 @@ type Host struct {
 	calls  []engine.Hostcall
 
 	chainKey []byte
+	objects  *objects.Cache // that programs cache
 
 	tunnels *tunnels // clients handed off, of all services
 
@@ -142,6 +146,10 @@ func New(o Options) (*Host, error) {
 		eng.Close()
 		return nil, err
 	}
+	kept, err := objects.New(objects.Options{MaxBytes: o.CacheBytes})
+	if err != nil {
+		return nil, errors.Join(err, eng.Close(), cache.Close())
+	}
 	maxTunnels := o.MaxTunnels
 	if maxTunnels <= 0 {
 		maxTunnels = 8192
@@ -154,6 +162,7 @@ func New(o Options) (*Host, error) {
 		log:      log,
 		calls:    abi.Hostcalls(),
 		chainKey: o.ChainKey,
+		objects:  kept,
 		services: make(map[*Service]struct{}),
 		tunnels:  newTunnels(maxTunnels, nil),
 		maxIdle:  idle,
@@ -193,5 +202,5 @@ func (h *Host) Close(ctx context.Context) error {
 		wg.Go(func() { s.Close(ctx) })
 	}
 	wg.Wait()
-	return errors.Join(h.engine.Close(), h.cache.Close())
+	return errors.Join(h.engine.Close(), h.cache.Close(), h.objects.Close())
 }

@@ -15,10 +15,12 @@ import (
 	"github.com/edgewasm/wasmedge/configstore"
 	"github.com/edgewasm/wasmedge/host/acl"
 	"github.com/edgewasm/wasmedge/host/backend"
+	"github.com/edgewasm/wasmedge/host/cache"
 	"github.com/edgewasm/wasmedge/host/device"
 	"github.com/edgewasm/wasmedge/host/engine"
 	"github.com/edgewasm/wasmedge/host/geo"
 	"github.com/edgewasm/wasmedge/host/ratelimit"
+	"github.com/edgewasm/wasmedge/host/readthrough"
 	"github.com/edgewasm/wasmedge/host/telemetry"
 	"github.com/edgewasm/wasmedge/host/wasm"
 	"github.com/edgewasm/wasmedge/kvstore"
@@ -70,6 +72,10 @@ type ServiceConfig struct {
 	// GRIPProxy is the GRIP proxy, such as Pushpin, that requests are handed to which the program sends by way of one;
 	// the field pushpin-route tells it the backend's name. nil: such a request is answered with 500.
 	GRIPProxy *backend.Config
+	// NoReadThrough sends every request of the program to its backend, and never an answer from the cache.
+	NoReadThrough bool
+	// FastlyCache follows the platform where its HTTP caching differs from RFC 9111 (docs/CACHE.md).
+	FastlyCache bool
 	// NoWebSockets lets the program not hand WebSockets to backends.
 	NoWebSockets bool
 	// FastlyKeys are the values of the fastly-key request header that count as valid.
@@ -101,10 +107,12 @@ type Service struct {
 	memory   uint64 // that a sandbox may have
 	template engine.Template
 	env      abi.Environment
-	dynamic  *backend.Registry // nil when refused
-	environ  []string          // of guests, without the trace id
-	tunnels  *tunnels          // clients handed off
-	grip     *backend.Backend  // nil: there is no GRIP proxy
+	dynamic  *backend.Registry  // nil when refused
+	space    *cache.Space       // what the program caches
+	through  *readthrough.Cache // nil when switched off
+	environ  []string           // of guests, without the trace id
+	tunnels  *tunnels           // clients handed off
+	grip     *backend.Backend   // nil: there is no GRIP proxy
 	gate     *gate
 	log      *zap.Logger
 	requests atomic.Uint64
@@ -228,6 +236,7 @@ func (h *Host) Load(ctx context.Context, program []byte, cfg ServiceConfig) (*Se
 	if cfg.KVStores != nil {
 		s.env.KVStores = kvStores{cfg.KVStores}
 	}
+	s.openCache()
 	s.env.KVUse = &s.kvUse
 	s.env.MaxKVOperations = s.limits.KVOperations
 	s.env.ShortKVErrors = parsed.Toolchain().Language == "Rust"
@@ -319,6 +328,7 @@ func (s *Service) free() {
 	if s.dynamic != nil {
 		s.dynamic.Close()
 	}
+	s.closeCache()
 	s.template.Close()
 }
 

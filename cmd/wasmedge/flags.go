@@ -89,6 +89,8 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "tunnel-time", Category: categoryLimits, Value: 24 * time.Hour, Usage: "`TIME` that it may last; 0 means no limit"},
 		&cli.StringFlag{Name: "tunnel-bytes", Category: categoryLimits, DefaultText: "no limit", Usage: "`SIZE` that may pass through one WebSocket, both ways together"},
 		&cli.StringFlag{Name: "rate-limit-memory", Category: categoryLimits, Value: "64MiB", Usage: "memory of rate counters and penalty boxes: `SIZE` with KiB, MiB or GiB; what was used least is forgotten beyond that"},
+		&cli.StringFlag{Name: "cache", Category: categoryServer, Value: "rfc", Usage: "keep responses of backends by the rules of `RULES`: rfc (RFC 9111), fastly (the platform's, where they differ), or off"},
+		&cli.StringFlag{Name: "cache-size", Category: categoryLimits, Value: "256MiB", Usage: "memory of what is cached: `SIZE` with MiB or GiB"},
 		&cli.DurationFlag{Name: "body-timeout", Category: categoryLimits, Value: time.Minute, Usage: "`TIME` that one read of the client's body may take"},
 		&cli.StringFlag{Name: "access-log", Category: categoryOutput, Value: "stdout", Usage: "one line for each request to `TARGET`: stdout or off"},
 		&cli.StringFlag{Name: "guest-output", Category: categoryOutput, Value: "prefixed", Usage: "`FORM` of the guest's standard output and error: prefixed with the request's number, or raw"},

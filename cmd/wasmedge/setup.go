@@ -143,6 +143,10 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 		}
 		s.conf.Limits.RateLimitBytes = int64(n)
 	}
+	cacheBytes, err := s.setCache(ctx)
+	if err != nil {
+		return refuse("%v", err)
+	}
 	s.conf.Limits.BodyTimeout = ctx.Duration("body-timeout")
 	if err := s.readManifest(ctx.String("config")); err != nil {
 		return nil, err
@@ -174,6 +178,7 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 		Engine:       ctx.String("engine"),
 		EngineConfig: cfg,
 		Queue:        s.conf.Limits.Queue, // there is one service
+		CacheBytes:   cacheBytes,
 		CacheDir:     ctx.String("cache-dir"),
 		NoCache:      ctx.Bool("no-cache"),
 		Progress:     progress(o, s.log),
@@ -183,6 +188,28 @@ func openSession(o world, ctx *cli.Context, input string, concurrent int) (s *se
 		return nil, err
 	}
 	return s, nil
+}
+
+// setCache takes over what the flags say of the cache for responses of backends, which are flags of serve alone: run has none.
+func (s *session) setCache(ctx *cli.Context) (bytes int64, err error) {
+	switch mode := ctx.String("cache"); mode {
+	case "rfc":
+	case "fastly":
+		s.conf.FastlyCache = true
+	case "off", "":
+		s.conf.NoReadThrough = true
+	default:
+		return 0, fmt.Errorf("--cache is rfc, fastly or off, not %q", mode)
+	}
+	text := ctx.String("cache-size")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := parseSize(text)
+	if err != nil || n < 1<<20 || n > 1<<42 {
+		return 0, fmt.Errorf("--cache-size is %q, want a size from 1MiB on, such as 256MiB", text)
+	}
+	return int64(n), nil
 }
 
 // setTunnels takes over what the flags say of clients that are handed off.
