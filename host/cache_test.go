@@ -60,7 +60,7 @@ func TestServicesDoNotShareWhatTheyCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Host = "shop.example"
-		if a := fetch(t, http.DefaultClient, req); a.body != want {
+		if a := fetch(t, plainClient, req); a.body != want {
 			t.Errorf("service %d: %q, want %q", i, a.body, want)
 		}
 	}
