@@ -73,8 +73,7 @@ type Override struct {
 	Debug         bool // say in Cache-Status what happened
 }
 
-// Send is backend.Backend.Send by way of the cache. ctx covers the exchange in the same way, except for what is being stored. r.Header must
-// not change before Send has returned, nor afterwards if the response may be stored. Errors are those of backend.Backend.Send, or
+// Send is backend.Backend.Send by way of the cache. ctx covers the exchange in the same way, except for what is being stored. Errors are those of backend.Backend.Send, or
 // the cause of ctx.
 func (c *Cache) Send(ctx context.Context, to *backend.Backend, r *backend.Request, o Override) (*backend.Response, error) {
 	k := &call{c: c, to: to, r: r, o: o, method: r.Method, header: r.Header}
@@ -270,9 +269,9 @@ func (k *call) renew(t *cache.Transaction) bool {
 	default:
 		return false
 	}
-	one := *k
 	header := k.header.Clone() // the caller's is its own again when Send has returned
-	one.header = &header
+	k.header = &header         // the transaction asks it as well
+	one := *k
 	r := *k.r
 	one.r = &r
 	past := load(t.Past())
