@@ -144,6 +144,24 @@ func (b *Body) leave() {
 	}
 }
 
+// Keeper is what the reader of a Source implements if it would end with the guest's request. Keep says that the source has a reader
+// that goes on after that, until the source ends or is closed.
+type Keeper interface{ Keep() }
+
+// keep tells the sources that are still to be read that their reader may outlive the guest.
+func (b *Body) keep() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.pending() {
+		if p.src == nil {
+			continue
+		}
+		if k, ok := p.src.r.(Keeper); ok {
+			k.Keep()
+		}
+	}
+}
+
 func (b *Body) full() bool { return b.buffered >= streamRoom || len(b.parts)-b.head >= streamParts }
 
 // writable reports whether a stream's writer would not wait.

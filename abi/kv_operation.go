@@ -145,6 +145,7 @@ func (op *kvOperation) insert(s *Sandbox, body *Body, o kvstore.InsertOptions) {
 		}
 		return
 	}
+	body.keep() // the write goes on when the guest has ended
 	op.run(s, func(ctx context.Context) error {
 		// A read that waits ends when its source is closed, not with the context.
 		stop := context.AfterFunc(ctx, func() { body.Abandon(ErrReaderGone) })

@@ -328,6 +328,50 @@ func TestWritesThatGuestsLeaveBehindAreDone(t *testing.T) {
 	})
 }
 
+// A program that does not wait for a write may be done long before the client has sent the value.
+func TestClientsBodiesAreStoredForGuestsThatHaveEnded(t *testing.T) {
+	const size = 8 << 20
+	eachDriver(t, func(t *testing.T, s *Service, shop kvstore.Store) {
+		base := "http://" + listen(t, s, nil)
+		for i, body := range []io.Reader{&pattern{n: size}, bytes.NewReader(make([]byte, size))} {
+			key := fmt.Sprint(i)
+			if a := send(t, "PUT", base+"/leave/"+key, body); a.StatusCode != 200 || a.body != "under way" || a.err != nil {
+				t.Errorf("%s: %d %s, %v", key, a.StatusCode, a.body, a.err)
+			}
+			waitFor(t, func() bool {
+				v, err := shop.Lookup(t.Context(), key)
+				if err != nil {
+					return false
+				}
+				defer v.Body.Close()
+				return v.Body.Size() == size
+			})
+		}
+
+		// What the client does not send to its end is not stored, and holds nothing up.
+		r, w := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		req, _ := http.NewRequestWithContext(ctx, "PUT", base+"/leave/broken", r)
+		go func() {
+			io.CopyN(w, &pattern{n: 1 << 20}, 1<<20)
+			cancel()
+			w.CloseWithError(context.Canceled)
+		}()
+		if resp, err := plainClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+		<-ctx.Done()
+		begin := time.Now()
+		s.Close(t.Context())
+		if d := time.Since(begin); d > 8*time.Second {
+			t.Errorf("the service took %s to close", d)
+		}
+		if _, err := shop.Lookup(t.Context(), "broken"); !errors.Is(err, kvstore.ErrNotFound) {
+			t.Errorf("what came in part: %v", err)
+		}
+	})
+}
+
 func TestKVOperationsAreLimited(t *testing.T) {
 	eachEngine(t, func(t *testing.T, h *testHost) {
 		stores, _ := kvShop(t, "memory")

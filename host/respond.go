@@ -26,6 +26,10 @@ func (x *exchange) inform(fields *httpfield.List) {
 // respond writes the final response. It returns when the client has it all and the guest is done with the
 // client's body, and panics with http.ErrAbortHandler when the response could not be completed.
 func (x *exchange) respond(r *abi.Response, b *abi.Body) {
+	if u := x.upload; u != nil && u.kept.Load() {
+		// Clients that have the answer stop sending.
+		x.awaitKept()
+	}
 	x.status = r.Status
 	bodyless := x.r.Method == http.MethodHead || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified
 	cut := x.head(r, b, bodyless)
@@ -168,14 +172,33 @@ func (x *exchange) waitUpload(control *http.ResponseController) {
 	x.leaveUpload()
 }
 
+// leaveUpload ends the reading of the client's body, but for a write to a store: that is waited for.
 func (x *exchange) leaveUpload() {
-	if x.upload != nil {
-		x.upload.detach()
+	if u := x.upload; u != nil {
+		if u.kept.Load() {
+			x.awaitKept()
+		}
+		u.detach()
 		x.settleUpload()
 	}
 }
 
-// counter writes to the client and counts.
+// awaitKept waits until a client's body that is being stored has been read, has failed, or was given up (see abi.KVUse).
+func (x *exchange) awaitKept() {
+	select {
+	case <-x.upload.ended:
+		return
+	default:
+	}
+	if x.status != 0 {
+		x.upload.control.Flush() // the client may send on only when it has seen the answer
+	}
+	select {
+	case <-x.upload.ended:
+	case <-x.r.Context().Done():
+	}
+}
+
 // counter writes to the client. What lies beyond a length that was set by hand is dropped.
 type counter struct {
 	x   *exchange

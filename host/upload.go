@@ -33,7 +33,13 @@ type upload struct {
 	returned    bool // the handler is about to return: the connection is no longer ours
 	once        sync.Once
 	slow        atomic.Bool // a read took too long
+	kept        atomic.Bool // it is read on when the guest has ended
 }
+
+var _ abi.Keeper = (*upload)(nil)
+
+// Keep implements abi.Keeper: the body is being stored, and the guest need not wait for that. The handler does.
+func (u *upload) Keep() { u.kept.Store(true) }
 
 // errUploadTimeout is a client that sends its body too slowly.
 var errUploadTimeout = errors.New("the client's body came too slowly (setting: Limits.BodyTimeout, --body-timeout)")

@@ -263,7 +263,7 @@ fn fetch(store: &KVStore, key: &str) -> Result<Response, KVStoreError> {
 }
 
 fn leave(store: &KVStore, key: &str, mut req: Request) -> Result<Response, KVStoreError> {
-    let body = req.take_body_str();
+    let body = req.take_body();
     store.build_insert().execute_async(key, body)?;
     Ok(Response::from_body("under way"))
 }
