@@ -117,7 +117,7 @@ func sourceDir() string {
 
 // JSNames lists the JavaScript guests.
 func JSNames() []string {
-	return []string{"echo", "handoff", "headers", "hello", "outbound", "reuse", "work"}
+	return []string{"echo", "handoff", "headers", "hello", "outbound", "reuse", "stores", "work"}
 }
 
 // JS gives a JavaScript guest from the folder that the environment variable JSEnv names, and skips the test if the variable
