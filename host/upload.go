@@ -26,7 +26,8 @@ type upload struct {
 	mu          sync.Mutex
 	watched     bool // interrupt is called when the guest must stop
 	reading     bool
-	whole       bool          // read to its end
+	atEnd       bool          // its reader was given, or is to be given, the end
+	whole       bool          // nothing of it is left on the connection
 	stuck       bool          // the writer has no deadlines: a read cannot be ended
 	read        chan struct{} // closed when the read under way has ended; nil unless someone waits for that
 	interrupted bool
@@ -47,6 +48,11 @@ var errUploadTimeout = errors.New("the client's body came too slowly (setting: L
 // Read implements io.Reader; one read takes Limits.BodyTimeout at most.
 func (u *upload) Read(p []byte) (int, error) {
 	u.mu.Lock()
+	if u.atEnd {
+		// The end may have come with the last bytes, and the handler may have returned since.
+		u.mu.Unlock()
+		return 0, io.EOF
+	}
 	if u.interrupted || u.returned {
 		u.mu.Unlock()
 		return 0, abi.ErrIncomplete
@@ -63,7 +69,8 @@ func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.body.Read(p)
 	u.mu.Lock()
 	u.reading = false
-	u.whole = u.whole || err == io.EOF
+	u.atEnd = u.atEnd || err == io.EOF
+	u.whole = u.whole || u.atEnd
 	if u.read != nil {
 		close(u.read)
 		u.read = nil
