@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -48,19 +45,7 @@ func aclCommand(o world) *cli.Command {
 
 // acls opens the directory. Only create makes one.
 func (c *storeCall) acls() (*acl.Dir, error) {
-	place, err := c.place()
-	if err != nil {
-		return nil, err
-	}
-	if isURL(place) {
-		return nil, c.usage("%s is no directory", place)
-	}
-	path := filepath.Join(place, aclDir)
-	if c.command == "acl create" {
-		err = os.MkdirAll(place, 0o700)
-	} else if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there are no ACLs in %s; acl create makes one", place)
-	}
+	path, err := c.existing(aclDir, "ACLs")
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -62,19 +59,7 @@ func configStoreEntryCommand(o world, name string) *cli.Command {
 
 // configs gives the stores of the directory. Only create makes a file.
 func (c *storeCall) configs() (configstore.Admin, error) {
-	place, err := c.place()
-	if err != nil {
-		return nil, err
-	}
-	if isURL(place) {
-		return nil, c.usage("%s is no directory", place)
-	}
-	path := filepath.Join(place, configFile)
-	if slices.Contains([]string{"config-store create", "dictionary create"}, c.command) {
-		err = os.MkdirAll(place, 0o700)
-	} else if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there are no config stores in %s; config-store create makes one", place)
-	}
+	path, err := c.existing(configFile, "config stores")
 	if err != nil {
 		return nil, err
 	}

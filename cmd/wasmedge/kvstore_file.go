@@ -38,7 +38,7 @@ func (c *storeCall) fileProgress(what string) (report bolt.Progress, done func()
 }
 
 func kvCheck(ctx context.Context, c *storeCall) error {
-	path, err := c.kvPath()
+	path, err := c.path(kvFile)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func kvCheck(ctx context.Context, c *storeCall) error {
 }
 
 func kvCompact(ctx context.Context, c *storeCall) error {
-	path, err := c.kvPath()
+	path, err := c.path(kvFile)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func kvBackup(ctx context.Context, c *storeCall) error {
 	if len(c.rest) == 0 {
 		return c.usage("FILE is missing")
 	}
-	path, err := c.kvPath()
+	path, err := c.path(kvFile)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func kvRestore(ctx context.Context, c *storeCall) error {
 	if len(c.rest) == 0 {
 		return c.usage("FILE is missing")
 	}
-	path, err := c.kvPath()
+	path, err := c.path(kvFile)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/edgewasm/wasmedge/kvstore"
 	"github.com/edgewasm/wasmedge/kvstore/bolt"
@@ -24,16 +25,33 @@ func (c *storeCall) place() (string, error) {
 	return place, nil
 }
 
-// kvPath gives the file of a place that is a directory.
-func (c *storeCall) kvPath() (string, error) {
+// path gives what a place that is a directory calls name.
+func (c *storeCall) path(name string) (string, error) {
 	place, err := c.place()
 	if err != nil {
 		return "", err
 	}
 	if isURL(place) {
-		return "", c.usage("%s is no directory: this works on the file of one", place)
+		return "", c.usage("%s is no directory", place)
 	}
-	return filepath.Join(place, kvFile), nil
+	return filepath.Join(place, name), nil
+}
+
+// existing is path for stores of a kind that are there already. Only a group's create makes the directory for them.
+func (c *storeCall) existing(name, kind string) (string, error) {
+	path, err := c.path(name)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(path)
+	group, command, _ := strings.Cut(c.command, " ")
+	if command == "create" && !strings.HasSuffix(group, "-entry") {
+		return path, os.MkdirAll(dir, 0o700)
+	}
+	if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there are no %s in %s; %s create makes one", kind, dir, strings.TrimSuffix(group, "-entry"))
+	}
+	return path, err
 }
 
 // openKV opens the stores once. Only create makes what is not there.
@@ -54,15 +72,7 @@ func (c *storeCall) openKV(ctx context.Context) (kvstore.Stores, error) {
 		c.close = append(c.close, stores.Close)
 		return stores, nil
 	}
-	path, err := c.kvPath()
-	if err != nil {
-		return nil, err
-	}
-	if c.command == "kv-store create" {
-		err = os.MkdirAll(filepath.Dir(path), 0o700)
-	} else if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there are no KV stores in %s; kv-store create makes one", filepath.Dir(path))
-	}
+	path, err := c.existing(kvFile, "KV stores")
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -60,19 +58,7 @@ func secretKeyFlag() cli.Flag {
 
 // secrets opens the directory's secret stores. Only create makes one.
 func (c *storeCall) secrets(ctx context.Context) (*secretstore.Stores, error) {
-	place, err := c.place()
-	if err != nil {
-		return nil, err
-	}
-	if isURL(place) {
-		return nil, c.usage("%s is no directory", place)
-	}
-	path := filepath.Join(place, secretsFolder)
-	if c.command == "secret-store create" {
-		err = os.MkdirAll(place, 0o700)
-	} else if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there are no secret stores in %s; secret-store create makes one", place)
-	}
+	path, err := c.existing(secretsFolder, "secret stores")
 	if err != nil {
 		return nil, err
 	}
