@@ -118,8 +118,8 @@ func (op *kvOperation) finished() bool {
 	}
 }
 
-func (op *kvOperation) lookup(s *Sandbox, store *openKVStore, key string) {
-	op.store, op.key = store, key
+func (op *kvOperation) lookup(s *Sandbox) {
+	store, key := op.store, op.key
 	if store.promptLookup {
 		// Nothing is waited for, and the value may outlive the guest: it has no part in the guest's context.
 		op.value, op.err = store.Lookup(context.Background(), key)

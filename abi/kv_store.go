@@ -137,15 +137,11 @@ func (s *Sandbox) beginLookup(m engine.Memory, a args, ptr uint32) Status {
 	if st != OK {
 		return st
 	}
-	store, key, st := s.kvStoreAndKey(m, a)
+	op, st := s.newKVOn(m, a, kvLookupOp)
 	if st != OK {
 		return st
 	}
-	op, st := s.newKV(kvLookupOp)
-	if st != OK {
-		return st
-	}
-	op.lookup(s, store, key)
+	op.lookup(s)
 	return s.addKV(op, out)
 }
 
@@ -157,6 +153,19 @@ func (s *Sandbox) kvStoreAndKey(m engine.Memory, a args) (*openKVStore, string, 
 	}
 	key, st := kvKey(m, a.u32(1), a.u32(2))
 	return store, key, st
+}
+
+// newKVOn makes an operation on the store and the key of which the first three arguments of a call tell.
+func (s *Sandbox) newKVOn(m engine.Memory, a args, kind kvKind) (*kvOperation, Status) {
+	store, key, st := s.kvStoreAndKey(m, a)
+	if st != OK {
+		return nil, st
+	}
+	op, st := s.newKV(kind)
+	if st == OK {
+		op.store, op.key = store, key
+	}
+	return op, st
 }
 
 // kvLookupWait is lookup_wait(handle, out body, metadata, metadata_len, out nwritten, out u32 generation, out kv_error). The
@@ -357,15 +366,10 @@ func (s *Sandbox) beginDelete(m engine.Memory, a args, ptr uint32) Status {
 	if st != OK {
 		return st
 	}
-	store, key, st := s.kvStoreAndKey(m, a)
+	op, st := s.newKVOn(m, a, kvDeleteOp)
 	if st != OK {
 		return st
 	}
-	op, st := s.newKV(kvDeleteOp)
-	if st != OK {
-		return st
-	}
-	op.store, op.key = store, key
 	op.delete(s)
 	return s.addKV(op, out)
 }

@@ -43,15 +43,11 @@ func objectLookup(s *Sandbox, m engine.Memory, a args) Status {
 	if st != OK {
 		return st
 	}
-	store, key, st := s.kvStoreAndKey(m, a)
+	op, st := s.newKVOn(m, a, kvLookupOp)
 	if st != OK {
 		return st
 	}
-	op, st := s.newKV(kvLookupOp)
-	if st != OK {
-		return st
-	}
-	op.lookup(s, store, key)
+	op.lookup(s)
 	if !s.finishKV(op) {
 		return Error
 	}
